@@ -1,0 +1,1 @@
+"""Rule languages: text to rules, one file or folder each."""

@@ -1,0 +1,1 @@
+"""Plan, match, windows: events to findings, with no clock and no I/O."""

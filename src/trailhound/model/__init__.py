@@ -1,0 +1,1 @@
+"""Frozen core types: what every room speaks."""

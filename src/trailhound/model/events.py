@@ -1,0 +1,130 @@
+"""The event: the document as written, and a small envelope in OCSF terms."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from trailhound.model.records import Origin
+
+View = tuple[Mapping[str, Any], ...]
+"""What rules of one log source read of an event: usually one document; one per record for
+auditd, where a rule's conditions must hold on one and the same record."""
+
+
+class Outcome(IntEnum):
+    """How the action ended. Values are OCSF `status_id`."""
+
+    UNKNOWN = 0
+    SUCCESS = 1
+    FAILURE = 2
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """Who did what to what, when, from where: the same columns for every source.
+
+    Names follow OCSF 1.5 (https://schema.ocsf.io): `class_uid`, `activity_id`, actor and
+    target are flattened. Absent text is the empty string.
+    """
+
+    time_ns: int
+    """Event time, UTC, nanoseconds since 1970."""
+    class_uid: int = 0
+    """OCSF event class: 6003 API Activity, 3002 Authentication, 1007 Process Activity,
+    3001 Account Change, 2004 Detection Finding, 0 Base Event."""
+    activity_id: int = 0
+    """Activity within that class (99: other; 0: unknown)."""
+    action: str = ""
+    """The action in the source's own word: `create`, `ConsoleLogin`, `execve`, `ssh-login`."""
+    actor_name: str = ""
+    """The identity the action ran as (after impersonation, assume-role, sudo or su)."""
+    actor_uid: str = ""
+    actor_type: str = ""
+    actor_groups: tuple[str, ...] = ()
+    invoked_by: str = ""
+    """The identity behind the actor where they differ: the impersonator, the login user."""
+    session_uid: str = ""
+    target_type: str = ""
+    target_name: str = ""
+    target_namespace: str = ""
+    outcome: Outcome = Outcome.UNKNOWN
+    outcome_detail: str = ""
+    """Reason or code of the outcome, as the source gives it."""
+    src_ip: str = ""
+    user_agent: str = ""
+    device: str = ""
+    """Where it was recorded: host name, cluster, or `account/region`."""
+    request_uid: str = ""
+    """The sender's own id of the request: `auditID`, `eventID`. The same request may leave
+    several events (Kubernetes stages)."""
+
+
+class Event:
+    """One thing that happened, as its source wrote it.
+
+    The envelope and the content id are computed when first asked for: most events match no
+    rule, and pay for neither.
+    """
+
+    __slots__ = ("_describe", "_envelope", "_uid", "document", "notes", "origins", "source", "views")
+
+    def __init__(
+        self,
+        source: str,
+        document: Mapping[str, Any],
+        origins: tuple[Origin, ...],
+        views: Mapping[str, View],
+        describe: Callable[[Mapping[str, Any]], Envelope],
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Make an event.
+
+        Args:
+            source: name of the `Source` that read it.
+            document: the record as written, parsed; never changed afterwards.
+            origins: the records it was read from, at least one.
+            views: what rules read, by view name (see `Route.view`).
+            describe: computes the envelope from `document`. A module-level function, so
+                that events can be sent between processes.
+            notes: what was inferred or odd, for a person: `year inferred from …`.
+        """
+        self.source = source
+        self.document = document
+        self.origins = origins
+        self.views = views
+        self.notes = notes
+        self._describe = describe
+        self._envelope: Envelope | None = None
+        self._uid: str | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """The OCSF envelope."""
+        if self._envelope is None:
+            self._envelope = self._describe(self.document)
+        return self._envelope
+
+    @property
+    def uid(self) -> str:
+        """Content id: 32 hex digits that depend on source and document alone, so that the
+        same event in another wrapping or file has the same id."""
+        if self._uid is None:
+            digest = hashlib.blake2b(self.source.encode(), digest_size=16)
+            digest.update(_canonical(self.document))
+            self._uid = digest.hexdigest()
+        return self._uid
+
+    def __repr__(self) -> str:
+        return f"Event({self.source!r}, {self.origins[0]})"
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(document, default=str, option=option)
+    except TypeError:  # integers beyond 64 bits and lone surrogates, which orjson refuses
+        return json.dumps(document, default=str, sort_keys=True).encode()

@@ -1,0 +1,82 @@
+"""Findings: what a rule saw, with the tree that explains it."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from trailhound.model.events import Event
+from trailhound.model.levels import Level
+
+
+class RuleInfo(Struct, frozen=True, kw_only=True):
+    """What a finding says of the rule that made it."""
+
+    uid: str
+    title: str
+    level: Level
+    dialect: str
+    path: str
+    """Rule file."""
+    line: int
+    """1-based line of the file on which the rule begins."""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    """As written: `attack.t1078.004`, `attack.privilege-escalation`, `cve.2021-44228`."""
+    references: tuple[str, ...] = ()
+    false_positives: tuple[str, ...] = ()
+    author: str = ""
+    status: str = ""
+
+
+class Explanation(Struct, frozen=True):
+    """One node of the tree that shows which part of the rule matched which value."""
+
+    label: str
+    """The part of the rule, in words of the rule: `verb is 'create'`, `all of`, `not`."""
+    matched: bool
+    path: str = ""
+    """Where the value stands in the event; empty for a node that joins others."""
+    value: Any = None
+    """The value found there, cut to a showable length; None where there is none."""
+    children: tuple["Explanation", ...] = ()
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """A rule matched: one event, or the events of one window."""
+
+    uid: str
+    """Stable: depends on the rule and on the events, not on when or where it ran."""
+    rule: RuleInfo
+    time_ns: int
+    """Event time of the last event that completed it, UTC nanoseconds."""
+    start_ns: int
+    """Event time of the first event in it."""
+    events: tuple[Event, ...]
+    """Evidence, in event time; for a window at most `EVENTS_KEPT`, first and last ones."""
+    event_count: int = 1
+    """How many events the rule saw, of which `events` may be an extract."""
+    group: tuple[tuple[str, str], ...] = ()
+    """For a window: what its events have in common, as (field, value)."""
+    explanation: Explanation | None = None
+    reason: str = ""
+    """For a window: one sentence, e.g. `12 events in 4 min, condition: at least 10`."""
+
+    @property
+    def actor(self) -> str:
+        """The actor of the last event, or of the nearest one before it that names one."""
+        return next((e.envelope.actor_name for e in reversed(self.events) if e.envelope.actor_name), "")
+
+
+EVENTS_KEPT = 20
+"""Events that one windowed finding carries."""
+
+
+def finding_uid(rule_uid: str, event_uids: Iterable[str]) -> str:
+    """Return the stable id of a finding: 32 hex digits over the rule and its events' ids."""
+    digest = hashlib.blake2b(rule_uid.encode(), digest_size=16)
+    for uid in event_uids:
+        digest.update(b"\0")
+        digest.update(uid.encode())
+    return digest.hexdigest()

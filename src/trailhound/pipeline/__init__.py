@@ -1,0 +1,1 @@
+"""The only composer: wires the rooms together."""

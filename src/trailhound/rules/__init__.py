@@ -1,0 +1,1 @@
+"""The rule IR and its passes: plain functions, no I/O."""

@@ -1,0 +1,1 @@
+"""Outlets: one file each, a finding to bytes."""

@@ -1,0 +1,1 @@
+"""What bytes mean: raw record to event, one file per log format."""

@@ -1,0 +1,65 @@
+"""What a log source is: the contract between a format and the pipeline."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from trailhound.model.events import Event
+from trailhound.model.logsource import FieldInfo, Route
+from trailhound.model.records import ParseFailure, Payload
+
+Path = tuple[str, ...]
+
+
+class Reader(Protocol):
+    """Turns payloads of one format into events; may hold some back until others arrive.
+
+    One reader serves one scan job, over all its files in the order they are read.
+    """
+
+    def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
+        """Events complete by now, and what could not be understood.
+
+        Called only with payloads that the source's `recognises` accepted. Must not raise
+        on any such payload: hostile content becomes a `ParseFailure`.
+        """
+        ...
+
+    def flush(self) -> Iterable[Event | ParseFailure]:
+        """Whatever is still held back; the input has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How records of a JSON format are told apart in bulk, before they are parsed whole."""
+
+    signature: tuple[Path, ...]
+    """Fields (at most two segments) that decide whether a line is a plain record of this
+    source, with no wrapping."""
+    accepts: Callable[[Sequence[Any]], bool]
+    """Decides it from the signature's values, in order; a value is `msgspec.UNSET` where
+    the field is absent. Must be true only where `recognises` is."""
+    discriminators: tuple[Path, ...]
+    """Fields with few values that most rules name (at most two segments): the index."""
+    view: str
+    """The view that is the document itself, which rules behind this gate read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One log format."""
+
+    name: str
+    """Module name: `k8s_audit`."""
+    title: str
+    """For people: `Kubernetes audit`."""
+    recognises: Callable[[Payload], bool]
+    """Whether a payload is of this format. Cheap, total, and false where in doubt."""
+    reader: Callable[[], Reader]
+    routes: tuple[Route, ...]
+    """Log sources of rules that its events serve."""
+    fields: tuple[FieldInfo, ...]
+    """Catalogue of the fields its views can hold; `rules explain` reads it."""
+    gate: Gate | None = None
+    """For JSON formats that deserve the fast path."""

@@ -1,0 +1,102 @@
+"""Declarative mapping from a document to the OCSF envelope."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from trailhound.model.events import Envelope, Outcome
+
+Getter = str | Callable[[Mapping[str, Any]], Any]
+"""Dotted path into the document, or a function of it."""
+
+EnvelopeMap = Mapping[str, tuple[Getter, ...]]
+"""Envelope field → getters; the first that yields something other than None and "" wins."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TEXT_LIMIT = 4096
+
+
+def map_envelope(mapping: EnvelopeMap, document: Mapping[str, Any]) -> Envelope:
+    """Fill an envelope from a document as `mapping` says.
+
+    Total: a value of an odd type becomes text, an unreadable time becomes 0, and text is cut
+    at 4096 characters. Nothing a log writer puts there raises.
+    """
+    filled: dict[str, Any] = {"time_ns": 0}
+    for name, getters in mapping.items():
+        value = _first(getters, document)
+        if value is None:
+            continue
+        if name == "time_ns":
+            filled[name] = value if isinstance(value, int) else (time_ns_of(value) or 0)
+        elif name in ("class_uid", "activity_id"):
+            filled[name] = value if isinstance(value, int) else 0
+        elif name == "outcome":
+            filled[name] = value if isinstance(value, Outcome) else Outcome.UNKNOWN
+        elif name == "actor_groups":
+            listed = value if isinstance(value, list | tuple) else [value]
+            filled[name] = tuple(_text(item) for item in listed)
+        else:
+            filled[name] = _text(value)
+    return Envelope(**filled)
+
+
+def value_at(document: Any, path: str) -> Any:
+    """Return what stands at a dotted path of nested objects, None where nothing does."""
+    here = document
+    for step in path.split("."):
+        if not isinstance(here, Mapping):
+            return None
+        here = here.get(step)
+    return here
+
+
+def time_ns_of(value: object) -> int | None:
+    """Read an ISO 8601 / RFC 3339 time, to nanoseconds since 1970 UTC; None if it is none.
+
+    RFC 3339 section 5.6, with `T` or a space, any number of fraction digits (cut at nine),
+    and `Z`, `+hh:mm`, `+hhmm` or no offset, which is read as UTC.
+    """
+    if not isinstance(value, str) or not 10 <= len(value) <= 64:
+        return None
+    text = value.strip()
+    fraction_ns = 0
+    dot = text.find(".", 19)
+    comma = text.find(",", 19)
+    cut = dot if dot >= 0 else comma
+    if cut >= 0:
+        end = cut + 1
+        while end < len(text) and text[end] in "0123456789":
+            end += 1
+        digits = text[cut + 1 : end]
+        if not digits:
+            return None
+        fraction_ns = int(digits[:9].ljust(9, "0"))
+        text = text[:cut] + text[end:]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        delta = moment - _EPOCH
+    except OverflowError:
+        return None
+    return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + fraction_ns
+
+
+def _first(getters: tuple[Getter, ...], document: Mapping[str, Any]) -> Any:
+    for getter in getters:
+        value = value_at(document, getter) if isinstance(getter, str) else getter(document)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value[:_TEXT_LIMIT]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)[:_TEXT_LIMIT]
