@@ -1,0 +1,205 @@
+"""Every log source against its samples: what goes in, and what must come out.
+
+A story is a folder `tests/samples/sources/<source>/<story>/` with
+
+- `in.*`: the log; `.json` is one record, every other suffix one record a line;
+- `events.jsonl`: one event a line, in order: source, origins, envelope without its default
+  values (`time` stands for `time_ns`), views, notes;
+- `errors.jsonl`: one `ParseFailure` a line: origin, reason, lost. No file: no failure.
+
+`python tests/test_sources.py --accept tests/samples/sources/falco` writes the two expected
+files of every story below that folder. Read them before you commit them.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from trailhound.model.events import Envelope, Event
+from trailhound.model.records import Origin, ParseFailure, Payload, RawRecord
+from trailhound.sources import SOURCES
+from trailhound.sources.decode import Decoder
+
+ROOT = Path(__file__).parent / "samples" / "sources"
+STORIES = sorted(path.parent for path in ROOT.glob("*/*/in.*"))
+NO_TIME = Envelope(time_ns=0)
+
+
+def raw_records(story: Path) -> Iterator[RawRecord]:
+    for path in sorted(story.glob("in.*")):
+        data = path.read_bytes()
+        lines = [data] if path.suffix == ".json" else data.split(b"\n")
+        if lines[-1] == b"":
+            lines.pop()
+        for number, line in enumerate(lines, 1):
+            yield RawRecord(data=line.removesuffix(b"\r"), origin=Origin(path.name, number))
+
+
+@cache
+def outcome_of(story: Path) -> tuple[tuple[Event, ...], tuple[ParseFailure, ...]]:
+    decoder = Decoder()
+    items = [item for record in raw_records(story) for item in decoder.decode(record)]
+    items.extend(decoder.flush())
+    events = tuple(item for item in items if isinstance(item, Event))
+    failures = tuple(item for item in items if isinstance(item, ParseFailure))
+    assert len(events) + len(failures) == len(items)
+    return events, failures
+
+
+def shown_time(time_ns: int) -> str | int:
+    seconds, rest_ns = divmod(time_ns, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"
+    except (ValueError, OverflowError):
+        return time_ns
+
+
+def shown_envelope(envelope: Envelope) -> dict[str, Any]:
+    shown: dict[str, Any] = {"time": shown_time(envelope.time_ns)}
+    for name in Envelope.__struct_fields__[1:]:
+        value = getattr(envelope, name)
+        if value != getattr(NO_TIME, name):
+            shown[name] = value.name.lower() if name == "outcome" else value
+    return shown
+
+
+def shown_event(event: Event) -> dict[str, Any]:
+    return {
+        "source": event.source,
+        "origins": [str(origin) for origin in event.origins],
+        "envelope": shown_envelope(event.envelope),
+        "views": event.views,
+        "notes": event.notes,
+    }
+
+
+def shown_failure(failure: ParseFailure) -> dict[str, Any]:
+    return {"origin": str(failure.origin), "reason": failure.reason, "lost": failure.lost}
+
+
+def lines_of(items: list[dict[str, Any]]) -> list[str]:
+    return [json.dumps(item) for item in items]
+
+
+def expected(path: Path) -> list[Any]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def as_json(items: list[dict[str, Any]]) -> list[Any]:
+    return [json.loads(line) for line in lines_of(items)]
+
+
+def story_name(story: Path) -> str:
+    return f"{story.parent.name}/{story.name}"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_events_and_failures_are_as_expected(story: Path) -> None:
+    events, failures = outcome_of(story)
+    shown = as_json([shown_event(event) for event in events])
+    wanted = expected(story / "events.jsonl")
+    for have, want in zip(shown, wanted, strict=False):
+        assert have == want
+    assert len(shown) == len(wanted)
+    assert as_json([shown_failure(item) for item in failures]) == expected(story / "errors.jsonl")
+    assert all(item.detail for item in failures), "a failure says what is wrong"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_events_of_a_source_have_views_that_its_routes_name(story: Path) -> None:
+    offered = {source.name: {route.view for route in source.routes} for source in SOURCES}
+    for event in outcome_of(story)[0]:
+        assert event.source in offered
+        assert event.views
+        assert set(event.views) <= offered[event.source]
+        assert all(event.views.values()), "a view holds at least one document"
+        assert event.origins
+
+
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_same_input_gives_same_content_ids(story: Path) -> None:
+    events, _ = outcome_of(story)
+    again = outcome_of.__wrapped__(story)[0]
+    assert [event.uid for event in events] == [event.uid for event in again]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_gate_takes_only_plain_records_of_its_source(story: Path) -> None:
+    """The fast path may skip `Decoder` for such lines, so both must see the same event."""
+    for record in raw_records(story):
+        try:
+            document = json.loads(record.data)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(document, dict):
+            continue
+        for source in SOURCES:
+            gate = source.gate
+            if gate is None or not gate.accepts([unset_or(document, p) for p in gate.signature]):
+                continue
+            payload = Payload(origin=record.origin, document=document)
+            assert source.recognises(payload)
+            found = [item for item in Decoder().decode(record) if isinstance(item, Event)]
+            assert [event.source for event in found] == [source.name]
+            assert document in found[0].views[gate.view]
+
+
+def unset_or(document: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        if not isinstance(document, dict) or step not in document:
+            return msgspec.UNSET
+        document = document[step]
+    return document
+
+
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_no_record_is_claimed_by_two_sources(story: Path) -> None:
+    for record in raw_records(story):
+        payloads = [Payload(origin=record.origin, text=record.data.decode(errors="replace"))]
+        try:
+            document = json.loads(record.data)
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            payloads = [Payload(origin=record.origin, document=document)]
+        for payload in payloads:
+            claims = [source.name for source in SOURCES if source.recognises(payload)]
+            assert len(claims) <= 1
+
+
+def test_names_of_sources_are_their_modules() -> None:
+    assert len({source.name for source in SOURCES}) == len(SOURCES)
+    for source in SOURCES:
+        module = sys.modules[f"trailhound.sources.{source.name}"]
+        assert module.SOURCE is source
+
+
+def accept(folder: Path) -> None:
+    for story in sorted({path.parent for path in folder.resolve().rglob("in.*")}):
+        events, failures = outcome_of(story)
+        (story / "events.jsonl").write_text(
+            "".join(line + "\n" for line in lines_of([shown_event(event) for event in events]))
+        )
+        errors = story / "errors.jsonl"
+        errors.unlink(missing_ok=True)
+        if failures:
+            shown = lines_of([shown_failure(item) for item in failures])
+            errors.write_text("".join(line + "\n" for line in shown))
+        sys.stdout.write(f"{story}: {len(events)} events, {len(failures)} failures\n")
+        for failure in failures:
+            sys.stdout.write(f"  {failure.origin}: {failure.reason}: {failure.detail!r}\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "--accept":
+        sys.exit("usage: python tests/test_sources.py --accept FOLDER")
+    accept(Path(sys.argv[2]))
