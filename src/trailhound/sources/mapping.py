@@ -99,4 +99,7 @@ def _text(value: Any) -> str:
         return value[:_TEXT_LIMIT]
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)[:_TEXT_LIMIT]
+    try:
+        return str(value)[:_TEXT_LIMIT]
+    except (RecursionError, ValueError):  # nested too deep; more digits than Python converts
+        return f"<{type(value).__name__}>"
