@@ -1,0 +1,82 @@
+"""Who acted, and who stands behind that.
+
+Semantics: AWS CloudTrail User Guide, "CloudTrail userIdentity element".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trailhound.sources.cloudtrail.values import arn_resource, below, first_text, is_ip, text
+from trailhound.sources.mapping import Getter, value_at
+
+
+def actor_name(document: Mapping[str, Any]) -> str | None:
+    """Return the name of the principal: `anna`, `role/session`, `root`, a service, an account."""
+    identity = below(document, "userIdentity")
+    kind = identity.get("type")
+    getters = _NAMES.get(kind, ()) if isinstance(kind, str) else ()
+    return first_text((*getters, *_ANY_NAME), identity)
+
+
+def invoked_by(document: Mapping[str, Any]) -> str | None:
+    """Return who stands behind the actor: a person if named, else the role, else the service."""
+    identity = below(document, "userIdentity")
+    themselves = {actor_name(document)}
+    if identity.get("type") == "IdentityCenterUser":  # who acts and on whose behalf are one
+        themselves.add(text(value_at(identity, "onBehalfOf.userId")))
+    for path in _BEHIND:
+        found = text(value_at(identity, path))
+        if found is not None and found not in themselves:
+            return found
+    caller = text(document.get("sourceIPAddress"))
+    return caller if caller and caller not in themselves and not is_ip(caller) else None
+
+
+def src_ip(document: Mapping[str, Any]) -> str | None:
+    """Return the caller's address; None where a service or the console called.
+
+    In its place the record then has the service's DNS name, or `AWS Internal`.
+    """
+    caller = text(document.get("sourceIPAddress"))
+    return caller if caller and is_ip(caller) else None
+
+
+def _arn_name(identity: Mapping[str, Any]) -> str | None:
+    resource = arn_resource(identity.get("arn"))
+    if resource is None:
+        return None
+    kind, slash, name = resource.partition("/")
+    if not slash:
+        return kind
+    # User and role ARNs carry an IAM path; a session's second part is a name of its own.
+    return name if kind in ("assumed-role", "federated-user") else name.rpartition("/")[2]
+
+
+def _session_name(identity: Mapping[str, Any]) -> str | None:
+    role = text(value_at(identity, "sessionContext.sessionIssuer.userName"))
+    session = (text(identity.get("principalId")) or "").partition(":")[2]
+    return f"{role}/{session}" if role and session else role
+
+
+_NAMES: dict[str, tuple[Getter, ...]] = {
+    "Root": (lambda _: "root",),  # userName would be the alias of the account
+    "AssumedRole": (_arn_name, _session_name),
+    "FederatedUser": (_arn_name,),
+    "AWSService": ("invokedBy",),
+    "AWSAccount": ("accountId",),  # also ANONYMOUS_PRINCIPAL
+}
+_ANY_NAME: tuple[Getter, ...] = (
+    "userName",
+    _arn_name,
+    "onBehalfOf.userId",
+    "principalId",
+    "invokedBy",
+    "accountId",
+)
+_BEHIND = (
+    "sessionContext.sourceIdentity",
+    "onBehalfOf.userId",
+    "sessionContext.sessionIssuer.arn",
+    "sessionContext.sessionIssuer.userName",
+    "invokedBy",
+)
