@@ -1,0 +1,1 @@
+"""Speed and memory of `trailhound scan`, measured beside its peers."""

@@ -1,0 +1,1 @@
+"""Made-up logs of realistic shape: one module per log format, all driven by one seed."""
