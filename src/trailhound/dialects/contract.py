@@ -1,0 +1,32 @@
+"""What a rule dialect is: text in, rule books out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from trailhound.rules.book import RuleBook
+
+Placeholders = Mapping[str, tuple[str, ...]]
+"""Values that the user gives for placeholders in rules: name → values."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """One rule file as it lies on disk."""
+
+    path: str
+    """As the user named it; shown in findings and errors."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One rule language."""
+
+    name: str
+    recognises: Callable[[RuleFile], bool]
+    """Whether the file is of this language. Cheap, total."""
+    read: Callable[[RuleFile, Placeholders], RuleBook]
+    """Total: what cannot be used is an error in the book, never an exception."""
+    version: int = 1
+    """Raised when the meaning of the same text changes; part of the cache key."""
+    suffixes: tuple[str, ...] = field(default=(".yml", ".yaml"))

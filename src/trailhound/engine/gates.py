@@ -1,0 +1,295 @@
+"""Gates: which rules can still match, when only a few fields of an event are known.
+
+Most events match no rule, and a few fields tell. For every rule the plan finds a *necessary*
+condition on those fields; an event is read whole only when it meets one. Nothing here may be
+wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trailhound.engine.match import Matcher
+from trailhound.engine.tests import Check, GaveUp, any_of
+from trailhound.engine.values import text_of
+from trailhound.rules.ir import (
+    And,
+    AtLeast,
+    Compare,
+    Equals,
+    IsNull,
+    Keyword,
+    Not,
+    Or,
+    Path,
+    Predicate,
+    SameAs,
+    Some,
+    Test,
+)
+
+Known = dict[Path, list[Any]]
+"""Values of the fields that are known; what is not a key is not known."""
+
+Maybe = Callable[[Known], bool]
+"""False only when the predicate cannot hold, whatever the unknown fields are."""
+
+_ALWAYS: Maybe = lambda known: True  # noqa: E731
+
+
+class Candidate:
+    """A compiled rule, as the gates and the match loop see it."""
+
+    __slots__ = ("index", "matches", "predicate")
+
+    def __init__(self, index: int, predicate: Predicate, matches: Matcher) -> None:
+        self.index = index
+        """Position of the rule in the plan."""
+        self.predicate = predicate
+        self.matches = matches
+
+
+class Gate:
+    """One group of fields and the rules that they can rule out.
+
+    Verdicts are remembered by the fields' values, so that the number of rules hardly matters
+    for events that look alike; the memory is bounded.
+    """
+
+    MEMORY = 50_000
+
+    def __init__(self, paths: tuple[Path, ...], rules: Sequence[Candidate]) -> None:
+        self.paths = paths
+        self._rules = tuple(rules)
+        self._maybe = {rule.index: possible(rule.predicate, frozenset(paths)) for rule in rules}
+        self._exact: dict[Path, dict[str, list[Candidate]]] = {path: {} for path in paths}
+        self._others: list[Candidate] = []
+        for rule in rules:
+            anchor = _exact_anchor(rule.predicate, paths)
+            if anchor is None:
+                self._others.append(rule)
+                continue
+            path, texts = anchor
+            for text in texts:
+                self._exact[path].setdefault(text, []).append(rule)
+        self._memory: dict[Any, tuple[Candidate, ...]] = {}
+
+    def alive(self, values: tuple[tuple[Any, ...], ...]) -> tuple[Candidate, ...]:
+        """Return the rules that may match, given the values of each field of the group."""
+        try:
+            found = self._memory.get(values)
+        except TypeError:  # an object among the values, which cannot be a key
+            return self._decide(values)
+        if found is None:
+            found = self._decide(values)
+            if len(self._memory) >= self.MEMORY:
+                self._memory.clear()
+            self._memory[values] = found
+        return found
+
+    def _decide(self, values: tuple[tuple[Any, ...], ...]) -> tuple[Candidate, ...]:
+        known: Known = {path: list(found) for path, found in zip(self.paths, values, strict=True)}
+        pool = list(self._others)
+        for path, found in known.items():
+            exact = self._exact[path]
+            if exact:
+                for text in {(text_of(value) or "").lower().strip() for value in found}:
+                    pool.extend(exact.get(text, ()))
+        alive = {rule.index: rule for rule in pool if self._maybe[rule.index](known)}
+        return tuple(alive[index] for index in sorted(alive))
+
+
+def gates_for(
+    rules: Sequence[Candidate], discriminators: tuple[Path, ...], usable: Callable[[Path], bool]
+) -> tuple[tuple[Gate, ...], tuple[Candidate, ...]]:
+    """Sort rules into gates.
+
+    Args:
+        rules: rules of one view.
+        discriminators: fields with few values; they form one gate together.
+        usable: whether a field can be read cheaply enough to be a gate of its own.
+
+    Returns:
+        The gates, and the rules that no gate can hold back: they see every event.
+    """
+    joint: list[Candidate] = []
+    single: dict[Path, list[Candidate]] = {}
+    free: list[Candidate] = []
+    for rule in rules:
+        needed = anchors(rule.predicate)
+        if needed and needed <= frozenset(discriminators):
+            joint.append(rule)
+            continue
+        options = anchor_choices(rule.predicate)
+        best = min(
+            (option for option in options if all(usable(path) for path in option)),
+            key=lambda option: (sum(path not in discriminators for path in option), len(option)),
+            default=None,
+        )
+        if best is None:
+            free.append(rule)
+        elif best <= frozenset(discriminators):
+            joint.append(rule)
+        else:
+            for path in best:
+                single.setdefault(path, []).append(rule)
+    gates = [Gate(discriminators, joint)] if joint else []
+    gates.extend(Gate((path,), held) for path, held in single.items())
+    return tuple(gates), tuple(free)
+
+
+def anchors(predicate: Predicate) -> frozenset[Path]:
+    """Return the smallest known set of fields of which one must have a certain value."""
+    return min(anchor_choices(predicate), key=len, default=frozenset())
+
+
+def anchor_choices(predicate: Predicate) -> list[frozenset[Path]]:
+    """Return sets of fields; for each set: if the predicate holds, one of them is present.
+
+    And, more, its value passes a test of the predicate. Empty where nothing is necessary.
+    """
+    match predicate:
+        case And():
+            return _dedup([choice for item in predicate.items for choice in anchor_choices(item)])
+        case Or() | AtLeast():
+            if isinstance(predicate, AtLeast) and predicate.count < 1:
+                return []
+            # One choice of each alternative; the first is enough, the product explodes.
+            per_item = [anchor_choices(item) for item in predicate.items]
+            if not per_item or not all(per_item):
+                return []
+            common = [
+                choice for choice in per_item[0] if all(choice in others for others in per_item[1:])
+            ]
+            best = [min(choices, key=len) for choices in per_item]
+            return _dedup([*common, frozenset().union(*best)])
+        case Compare():
+            if isinstance(predicate.test, IsNull):
+                return []
+            return [frozenset(predicate.field.paths)]
+        case _:
+            return []
+
+
+def possible(predicate: Predicate, known: frozenset[Path]) -> Maybe:
+    """Compile the question whether a predicate can hold, given the fields in `known`."""
+    positive, _ = _bounds(predicate, known)
+    return positive
+
+
+def _bounds(node: Predicate, known: frozenset[Path]) -> tuple[Maybe, Maybe]:
+    # (can it hold, can it fail), each True where in doubt.
+    match node:
+        case And():
+            parts = [_bounds(item, known) for item in node.items]
+            return _every([p for p, _ in parts]), _some([n for _, n in parts])
+        case Or():
+            parts = [_bounds(item, known) for item in node.items]
+            if parts and all(isinstance(item, Compare) for item in node.items):
+                return _alternatives(node, known, parts)
+            return _some([p for p, _ in parts]), _every([n for _, n in parts])
+        case Not():
+            positive, negative = _bounds(node.item, known)
+            return negative, positive
+        case Compare() if (
+            not isinstance(node.test, SameAs) and all(path in known for path in node.field.paths)
+        ):
+            return _leaf(node.field.paths, (node.test,))
+        case AtLeast() | Compare() | Keyword() | Some():
+            return _ALWAYS, _ALWAYS
+        case _:
+            return _ALWAYS, _ALWAYS
+
+
+def _alternatives(
+    node: Or, known: frozenset[Path], parts: list[tuple[Maybe, Maybe]]
+) -> tuple[Maybe, Maybe]:
+    first = node.items[0]
+    same = [
+        item.test
+        for item in node.items
+        if isinstance(item, Compare)
+        and isinstance(first, Compare)
+        and item.field == first.field
+        and not isinstance(item.test, IsNull | SameAs)
+    ]
+    if (
+        len(same) == len(node.items)
+        and isinstance(first, Compare)
+        and all(path in known for path in first.field.paths)
+    ):
+        return _leaf(first.field.paths, tuple(same))
+    return _some([p for p, _ in parts]), _every([n for _, n in parts])
+
+
+def _leaf(paths: tuple[Path, ...], tests: tuple[Test, ...]) -> tuple[Maybe, Maybe]:
+    if isinstance(tests[0], IsNull):
+
+        def null(known: Known) -> bool:
+            values = [value for path in paths for value in known[path]]
+            return not values or None in values
+
+        # An empty list reads like an absent field here but is none: never rule out "fails".
+        return null, _ALWAYS
+    check: Check = any_of(tests)
+
+    def holds(known: Known) -> bool:
+        try:
+            return any(check(value) for path in paths for value in known[path])
+        except GaveUp:
+            return True
+
+    def fails(known: Known) -> bool:
+        try:
+            return not any(check(value) for path in paths for value in known[path])
+        except GaveUp:
+            return True
+
+    return holds, fails
+
+
+def _every(parts: list[Maybe]) -> Maybe:
+    live = [part for part in parts if part is not _ALWAYS]
+    if not live:
+        return _ALWAYS
+    return lambda known: all(part(known) for part in live)
+
+
+def _some(parts: list[Maybe]) -> Maybe:
+    if any(part is _ALWAYS for part in parts):
+        return _ALWAYS
+    return lambda known: any(part(known) for part in parts)
+
+
+def _dedup(choices: list[frozenset[Path]]) -> list[frozenset[Path]]:
+    return list(dict.fromkeys(choice for choice in choices if len(choice) <= 8))
+
+
+def _exact_anchor(
+    predicate: Predicate, paths: tuple[Path, ...]
+) -> tuple[Path, tuple[str, ...]] | None:
+    """Return a field of `paths` and the texts of which it must have one, if there is such."""
+    match predicate:
+        case And():
+            found = [_exact_anchor(item, paths) for item in predicate.items]
+            usable = [anchor for anchor in found if anchor is not None]
+            return min(usable, key=lambda anchor: len(anchor[1]), default=None)
+        case Or():
+            found = [_exact_anchor(item, paths) for item in predicate.items]
+            if not found or any(anchor is None for anchor in found):
+                return None
+            listed = [anchor for anchor in found if anchor is not None]
+            if len({anchor[0] for anchor in listed}) != 1:
+                return None
+            texts = tuple(dict.fromkeys(text for _, texts in listed for text in texts))
+            return listed[0][0], texts
+        case Compare() if (
+            isinstance(predicate.test, Equals)
+            and len(predicate.field.paths) == 1
+            and predicate.field.paths[0] in paths
+            # A number also equals its other forms (403.0), which the index would miss.
+            and (isinstance(predicate.test.value, str | bool))
+        ):
+            text = (text_of(predicate.test.value) or "").lower()
+            return (predicate.field.paths[0], (text,)) if text == text.strip() else None
+        case _:
+            return None

@@ -1,0 +1,202 @@
+"""Predicates compiled to Python functions over a document."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trailhound.engine.tests import Check, any_of
+from trailhound.engine.values import getter, leaves, nodes, presence, text_of
+from trailhound.rules.ir import (
+    And,
+    AtLeast,
+    Compare,
+    Exists,
+    Field,
+    IsNull,
+    Keyword,
+    Not,
+    Or,
+    Predicate,
+    SameAs,
+    Some,
+    Test,
+)
+
+Matcher = Callable[[Any], bool]
+
+
+def matcher(predicate: Predicate) -> Matcher:
+    """Compile a predicate.
+
+    The function takes one document and may raise `engine.tests.GaveUp`. Raises `BadPattern`
+    when the predicate holds a regular expression that cannot be compiled.
+    """
+    return _Compiler().compile(predicate)
+
+
+class _Compiler:
+    """Compiles the nodes of one predicate, which share the texts of the document at hand."""
+
+    def __init__(self) -> None:
+        self._texts_of: Any = None
+        self._texts: list[str] = []
+
+    def compile(self, node: Predicate) -> Matcher:
+        match node:
+            case And():
+                return self._all([self.compile(item) for item in node.items])
+            case Or():
+                return self._any(node.items)
+            case Not():
+                inner = self.compile(node.item)
+                return lambda document: not inner(document)
+            case AtLeast():
+                return self._at_least(node)
+            case Compare():
+                return self._compare(node.field, (node.test,))
+            case Keyword():
+                return self._keywords((node.test,))
+            case Exists():
+                return presence(node.field)
+            case Some():
+                return self._some(node)
+
+    def _all(self, items: list[Matcher]) -> Matcher:
+        if len(items) == 1:
+            return items[0]
+        if len(items) == 2:
+            first, second = items
+            return lambda document: first(document) and second(document)
+
+        def every(document: Any) -> bool:
+            for item in items:  # noqa: SIM110 - a generator would double the cost
+                if not item(document):
+                    return False
+            return True
+
+        return every
+
+    def _any(self, items: tuple[Predicate, ...]) -> Matcher:
+        # Alternatives on one field are read and looked up together, where the first one stood.
+        grouped: dict[Field | None, list[Test]] = {}
+        order: list[Field | Predicate | None] = []
+        for item in items:
+            if isinstance(item, Compare) and not isinstance(item.test, IsNull | SameAs):
+                key: Field | None = item.field
+            elif isinstance(item, Keyword):
+                key = None
+            else:
+                order.append(item)
+                continue
+            if key not in grouped:
+                grouped[key] = []
+                order.append(key)
+            test = item.test
+            grouped[key].append(test)
+        matchers: list[Matcher] = []
+        for entry in order:
+            if entry is None:
+                matchers.append(self._keywords(tuple(grouped[None])))
+            elif isinstance(entry, Field):
+                matchers.append(self._compare(entry, tuple(grouped[entry])))
+            else:
+                matchers.append(self.compile(entry))
+        if len(matchers) == 1:
+            return matchers[0]
+
+        def some(document: Any) -> bool:
+            for item in matchers:  # noqa: SIM110 - as above
+                if item(document):
+                    return True
+            return False
+
+        return some
+
+    def _compare(self, field: Field, tests: tuple[Test, ...]) -> Matcher:
+        read = getter(field)
+        if len(tests) == 1 and isinstance(tests[0], IsNull):
+            # An empty list has no values either, yet it is there.
+            present = presence(field)
+            return lambda document: None in read(document) or not present(document)
+        if len(tests) == 1 and isinstance(tests[0], SameAs):
+            return _same_as(read, tests[0])
+        check = any_of(tests)
+
+        def compare(document: Any) -> bool:
+            for value in read(document):  # noqa: SIM110 - as above
+                if check(value):
+                    return True
+            return False
+
+        return compare
+
+    def _keywords(self, tests: tuple[Test, ...]) -> Matcher:
+        check: Check = any_of(tests)
+
+        def search(document: Any) -> bool:
+            if self._texts_of is not document:
+                self._texts = list(leaves(document))
+                self._texts_of = document
+            return any(check(text) for text in self._texts)
+
+        return search
+
+    def _at_least(self, node: AtLeast) -> Matcher:
+        items = [self.compile(item) for item in node.items]
+        count = node.count
+
+        def enough(document: Any) -> bool:
+            left = count
+            for item in items:
+                if left <= 0:
+                    break
+                if item(document):
+                    left -= 1
+            return left <= 0
+
+        return enough
+
+    def _some(self, node: Some) -> Matcher:
+        read = nodes(node.field)
+        item = self.compile(node.item)
+        every = node.every
+
+        def some(document: Any) -> bool:
+            elements = elements_of(read(document))
+            if every:
+                return bool(elements) and all(item(element) for element in elements)
+            return any(item(element) for element in elements)
+
+        return some
+
+
+def elements_of(found: list[Any]) -> list[Any]:
+    """Return the elements that `Some` ranges over: those of lists; anything else is its own."""
+    elements: list[Any] = []
+    for node in found:
+        if isinstance(node, list | tuple):
+            elements.extend(node)
+        else:
+            elements.append(node)
+    return elements
+
+
+def _same_as(read: Callable[[Any], list[Any]], test: SameAs) -> Matcher:
+    other = getter(test.other)
+    fold = not test.cased
+    relations: dict[str, Callable[[str, str], bool]] = {
+        "equals": lambda a, b: a == b,
+        "startswith": lambda a, b: a.startswith(b),
+        "endswith": lambda a, b: a.endswith(b),
+        "contains": lambda a, b: b in a,
+    }
+    stands = relations[test.how]
+
+    def texts(values: list[Any]) -> list[str]:
+        found = [text for value in values if (text := text_of(value)) is not None]
+        return [text.lower() for text in found] if fold else found
+
+    def compare(document: Any) -> bool:
+        theirs = texts(other(document))
+        return any(stands(a, b) for a in texts(read(document)) for b in theirs)
+
+    return compare

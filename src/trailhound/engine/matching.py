@@ -1,0 +1,85 @@
+"""Events to hits: which rules match an event, each rule at most once."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from trailhound.engine.explain import explain
+from trailhound.engine.gates import Candidate
+from trailhound.engine.plan import Plan, ViewPlan
+from trailhound.engine.tests import GaveUp
+from trailhound.model.events import Event
+from trailhound.model.findings import Finding, finding_uid
+
+
+class Hit(NamedTuple):
+    """A rule matched an event."""
+
+    rule: int
+    """Index in the plan."""
+    event: Event
+    document: Mapping[str, Any]
+    """The document of the view in which it matched."""
+
+
+class Undecided(NamedTuple):
+    """A rule could not be judged on an event: its pattern took too long."""
+
+    rule: int
+    event: Event
+
+
+def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
+    """Return what the rules say of an event, in the order of the plan."""
+    verdicts: dict[int, Hit | Undecided] = {}
+    for view, documents in event.views.items():
+        view_plan = plan.views.get((event.source, view))
+        if view_plan is None:
+            continue
+        for document in documents:
+            _judge(view_plan.candidates(document), event, document, verdicts)
+    return [verdicts[index] for index in sorted(verdicts)]
+
+
+def match_candidates(
+    view_plan: ViewPlan, candidates: Iterable[Candidate], event: Event
+) -> list[Hit | Undecided]:
+    """The same where the candidates of the event's only view are known from a gate."""
+    verdicts: dict[int, Hit | Undecided] = {}
+    for document in event.views[view_plan.view]:
+        _judge(candidates, event, document, verdicts)
+    return [verdicts[index] for index in sorted(verdicts)]
+
+
+def _judge(
+    candidates: Iterable[Candidate],
+    event: Event,
+    document: Mapping[str, Any],
+    verdicts: dict[int, Hit | Undecided],
+) -> None:
+    for rule in candidates:
+        if isinstance(verdicts.get(rule.index), Hit):
+            continue
+        try:
+            if rule.matches(document):
+                verdicts[rule.index] = Hit(rule.index, event, document)
+        except GaveUp:
+            verdicts[rule.index] = Undecided(rule.index, event)
+
+
+def finding_of(plan: Plan, hit: Hit, *, explained: bool) -> Finding:
+    """Make the finding of a hit; `explained` adds the tree that says why."""
+    rule = plan.rules[hit.rule]
+    time_ns = hit.event.envelope.time_ns
+    explanation = None
+    if explained and rule.predicate is not None:
+        explanation = explain(rule.predicate, hit.document)
+    return Finding(
+        uid=finding_uid(rule.info.uid, (hit.event.uid,)),
+        rule=rule.info,
+        time_ns=time_ns,
+        start_ns=time_ns,
+        events=(hit.event,),
+        explanation=explanation,
+    )
+
+

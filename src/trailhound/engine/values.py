@@ -1,0 +1,171 @@
+"""Reading fields out of documents, and values as text."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from trailhound.rules.ir import Field, Path
+
+Document = Mapping[str, Any]
+Getter = Callable[[Any], list[Any]]
+
+_ABSENT = object()
+
+
+def getter(field: Field) -> Getter:
+    """Return a function from a document to all values of a field.
+
+    A path goes down through objects; a list on the way is entered at every element (or at
+    one, where the step is a number), and a list at the end gives its elements. A key that
+    itself contains dots (`authorization.k8s.io/decision`) is found as well: every way to
+    read the path is followed, so that a planted key cannot hide another one.
+    Absent fields have no values; a field that is null has the value None.
+    """
+    if len(field.paths) == 1:
+        return _path_getter(field.paths[0])
+    parts = [_path_getter(path) for path in field.paths]
+
+    def read_all(document: Any) -> list[Any]:
+        return [value for part in parts for value in part(document)]
+
+    return read_all
+
+
+def presence(field: Field) -> Callable[[Any], bool]:
+    """Return a function that tells whether a field is there, null and empty lists included."""
+    walks = [_walker(path) for path in field.paths]
+    return lambda document: any(True for walk in walks for _ in walk(document))
+
+
+def nodes(field: Field) -> Getter:
+    """Return a function to what stands at a field, with lists left whole."""
+    walks = [_walker(path) for path in field.paths]
+    return lambda document: [node for walk in walks for node in walk(document)]
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as the text that tests compare; None for null, which has none.
+
+    Numbers in decimal, booleans as JSON writes them, objects as their compact JSON.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return None
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, int | float):
+        return _number_text(value)
+    return _json_text(value)
+
+
+def leaves(document: Any) -> Iterator[str]:
+    """Yield every text, number and boolean of a document as text, in document order."""
+    stack = [document]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Mapping):
+            stack.extend(reversed(list(node.values())))
+        elif isinstance(node, list | tuple):
+            stack.extend(reversed(node))
+        else:
+            text = text_of(node)
+            if text is not None:
+                yield text
+
+
+def _number_text(value: int | float) -> str:
+    try:
+        return str(value)
+    except ValueError:  # an integer beyond what Python writes in decimal (4,300 digits)
+        return hex(value) if isinstance(value, int) else repr(value)
+
+
+def _json_text(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        return str(value)
+
+
+def _flat(node: Any) -> list[Any]:
+    if not isinstance(node, list | tuple):
+        return [node]
+    flat: list[Any] = []
+    stack = list(reversed(node))
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list | tuple):
+            stack.extend(reversed(item))
+        else:
+            flat.append(item)
+    return flat
+
+
+def _path_getter(path: Path) -> Getter:
+    if len(path) == 1:
+        key = path[0]
+
+        def read_one(document: Any) -> list[Any]:
+            if isinstance(document, Mapping):
+                value = document.get(key, _ABSENT)
+                if value is _ABSENT:
+                    return []
+                return _flat(value) if isinstance(value, list | tuple) else [value]
+            return [value for node in walk(document) for value in _flat(node)]
+
+        walk = _walker(path)
+        return read_one
+    if len(path) == 2:
+        first, second = path
+        both = f"{first}.{second}"
+
+        def read_two(document: Any) -> list[Any]:
+            if isinstance(document, Mapping) and both not in document:
+                outer = document.get(first)
+                if isinstance(outer, Mapping):
+                    value = outer.get(second, _ABSENT)
+                    if value is _ABSENT:
+                        return []
+                    return _flat(value) if isinstance(value, list | tuple) else [value]
+            return [value for node in walk(document) for value in _flat(node)]
+
+        walk = _walker(path)
+        return read_two
+    walk = _walker(path)
+    return lambda document: [value for node in walk(document) for value in _flat(node)]
+
+
+def _walker(path: Path) -> Callable[[Any], list[Any]]:
+    # ways[i]: the keys that may be read at step i, each with the step it leads to.
+    ways = [
+        [(".".join(path[i:j]), j) for j in range(i + 1, len(path) + 1)] for i in range(len(path))
+    ]
+    end = len(path)
+    numbers = [int(step) if re.fullmatch(r"\d{1,6}", step) else None for step in path]
+
+    def walk(document: Any) -> list[Any]:
+        found: list[Any] = []
+        stack = [(document, 0)]
+        while stack:
+            node, step = stack.pop()
+            if step == end:
+                found.append(node)
+            elif isinstance(node, Mapping):
+                for key, following in reversed(ways[step]):
+                    value = node.get(key, _ABSENT)
+                    if value is not _ABSENT:
+                        stack.append((value, following))
+            elif isinstance(node, list | tuple):
+                index = numbers[step]
+                if index is None:
+                    stack.extend((item, step) for item in reversed(node))
+                elif index < len(node):
+                    stack.append((node[index], step + 1))
+        return found
+
+    return walk

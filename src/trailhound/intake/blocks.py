@@ -1,0 +1,141 @@
+"""Streams to blocks of whole lines, in flat memory whatever the lines are."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from trailhound.intake.documents import DocumentSplitter, NotSplit
+from trailhound.model.records import Origin, ParseFailure, RawRecord
+
+BLOCK_BYTES = 128 * 1024
+LINE_LIMIT = 32 * 1024 * 1024
+"""A longer line is split at the elements of the list it holds, or else reported as lost."""
+
+
+class Block(Struct, frozen=True):
+    """Whole lines that follow on each other."""
+
+    data: bytes
+    """Lines, each but perhaps the last of the file with its line end."""
+    line: int
+    """1-based number of the first one."""
+
+
+def blocks(
+    path: str, chunks: Iterable[bytes], line: int = 1
+) -> Iterator[Block | RawRecord | ParseFailure]:
+    """Cut a stream into blocks of at least one line.
+
+    JSON documents that stretch over several lines (written by `jq`, `kubectl` or a person),
+    and lines beyond `LINE_LIMIT`, come as one `RawRecord` for each document, or for each
+    element of the list that wraps the records.
+    """
+    held = bytearray()
+    first = line == 1
+    source = iter(chunks)
+    for chunk in source:
+        if first:
+            chunk = chunk.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901 - byte order mark
+        held += chunk
+        if first and _is_document(bytes(held[: 2 * BLOCK_BYTES])):
+            yield from _documents(path, line, bytes(held), source)
+            return
+        cut = held.rfind(b"\n") + 1
+        if cut:
+            data = bytes(held[:cut])
+            del held[:cut]
+            yield Block(data, line)
+            line += data.count(b"\n")
+            first = False
+        elif len(held) > LINE_LIMIT:
+            yield from _long_line(path, line, bytes(held), source)
+            return
+    if held:
+        yield Block(bytes(held), line)
+
+
+def _is_document(head: bytes) -> bool:
+    """Whether a stream begins with a JSON document whose first line does not end it."""
+    text = head.lstrip()
+    if text[:1] not in (b"{", b"["):
+        return False
+    start = text.split(b"\n", 1)
+    opening = start[0].strip()
+    # A first line that opens more than it closes, followed by indented text.
+    if len(start) < 2 or len(opening) > 256:
+        return False
+    return opening in (b"{", b"[", b"[{") or (
+        opening[-1:] in (b"{", b"[", b",") and start[1][:1] in (b" ", b"\t", b"\r", b"\n")
+    )
+
+
+def _documents(
+    path: str, line: int, head: bytes, rest: Iterator[bytes]
+) -> Iterator[RawRecord | ParseFailure]:
+    splitter = DocumentSplitter(path, line)
+    chunk: bytes | None = head
+    while chunk is not None:
+        try:
+            yield from splitter.feed(chunk)
+            chunk = next(rest, None)
+        except NotSplit as error:
+            yield ParseFailure(Origin(path, error.line), error.reason, error.detail)
+            # The next line that begins a document at its margin is where sense may begin again.
+            resumed = _resume(splitter.rest(), rest)
+            if resumed is None:
+                return
+            skipped, chunk = resumed
+            splitter = DocumentSplitter(path, splitter.line + skipped)
+    yield from splitter.close()
+
+
+def _resume(held: bytes, rest: Iterator[bytes]) -> tuple[int, bytes] | None:
+    skipped = 0
+    while True:
+        starts = [at for at in (held.find(b"\n{", 1), held.find(b"\n[", 1)) if at >= 0]
+        if starts:
+            at = min(starts) + 1
+            return skipped + held.count(b"\n", 0, at), held[at:]
+        skipped += held.count(b"\n", 0, max(len(held) - 1, 0))
+        chunk = next(rest, None)
+        if chunk is None:
+            return None
+        held = held[-1:] + chunk
+
+
+def _long_line(
+    path: str, line: int, head: bytes, rest: Iterator[bytes]
+) -> Iterator[Block | RawRecord | ParseFailure]:
+    splitter = DocumentSplitter(path, line) if head.lstrip()[:1] in (b"{", b"[") else None
+    size = 0
+    failure = None if splitter else ("line too long", "")
+    tail: bytes | None = None
+    chunk: bytes | None = head
+    while chunk is not None and tail is None:
+        end = chunk.find(b"\n")
+        if end >= 0:
+            chunk, tail = chunk[:end], chunk[end + 1 :]
+        size += len(chunk)
+        if splitter is not None and failure is None:
+            try:
+                yield from splitter.feed(chunk)
+            except NotSplit as error:
+                failure = (error.reason, error.detail)
+        if tail is None:
+            chunk = next(rest, None)
+    if failure is not None:
+        detail = failure[1] or _too_long(size)
+        yield ParseFailure(Origin(path, line), failure[0], detail)
+    elif splitter is not None:
+        yield from splitter.close()
+    if tail is not None:
+        yield from blocks(path, _chain(tail, rest), line + 1)
+
+
+def _too_long(size_bytes: int) -> str:
+    return f"the line has {size_bytes:,} bytes; the limit is {LINE_LIMIT:,}"
+
+
+def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from rest

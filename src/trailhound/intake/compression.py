@@ -1,0 +1,133 @@
+"""Compressed streams to bytes, in bounded memory, with damage told and not raised."""
+
+import bz2
+import codecs
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import zstandard
+
+READ_BYTES = 128 * 1024
+# One kilobyte of hostile zstd may become 32 MB (blocks of four bytes that stand for 128 kB).
+_ZSTD_SLICE = 1024
+
+
+class Damaged(Exception):
+    """The stream ends early or is broken; everything before it was given out."""
+
+
+def plain_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of a stream, decompressed if its first bytes say that it is compressed.
+
+    gzip (RFC 1952, all members), zstd (RFC 8878, all frames), bzip2, xz; UTF-16 with a byte
+    order mark becomes UTF-8. Raises `Damaged` after the last good byte.
+    """
+    head = stream.read(READ_BYTES)
+    for magic, decompress in _FORMATS:
+        if head.startswith(magic):
+            yield from decompress(head, stream)
+            return
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if head.startswith(mark):
+            yield from _transcoded(head, stream, encoding)
+            return
+    while head:
+        yield head
+        head = stream.read(READ_BYTES)
+
+
+def _gzip(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    member = zlib.decompressobj(wbits=31)
+    started = False
+    while head:
+        started = True
+        try:
+            data = member.decompress(head, READ_BYTES)
+        except zlib.error as error:
+            raise Damaged(f"gzip data is broken: {error}") from None
+        if data:
+            yield data
+        if member.eof:
+            head = member.unused_data or stream.read(READ_BYTES)
+            if not head.strip(b"\0"):  # tar-style padding after the last member
+                return
+            if not head.startswith(b"\x1f\x8b"):
+                raise Damaged(f"{len(head):,} or more bytes that are not gzip follow the data")
+            member = zlib.decompressobj(wbits=31)
+            started = False
+        else:
+            head = member.unconsumed_tail or stream.read(READ_BYTES)
+    if started:
+        # The decompressor may hold output back when its input has just run dry.
+        rest = member.flush()
+        if rest:
+            yield rest
+        raise Damaged("gzip data ends before its end mark: the file is cut off")
+
+
+def _zstd(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    frame = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    started = False
+    while head:
+        rest = b""
+        for at in range(0, len(head), _ZSTD_SLICE):
+            started = True
+            try:
+                data = frame.decompress(head[at : at + _ZSTD_SLICE])
+            except zstandard.ZstdError as error:
+                raise Damaged(f"zstd data is broken: {error}") from None
+            for cut in range(0, len(data), READ_BYTES):
+                yield data[cut : cut + READ_BYTES]
+            if frame.eof:
+                rest = frame.unused_data + head[at + _ZSTD_SLICE :]
+                frame = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+                started = False
+                break
+        head = rest or stream.read(READ_BYTES)
+    if started:
+        raise Damaged("zstd data ends before its end mark: the file is cut off")
+
+
+def _stdlib(name: str, make: Callable[[], "bz2.BZ2Decompressor | lzma.LZMADecompressor"]) -> Callable[[bytes, BinaryIO], Iterator[bytes]]:
+    def decompress(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+        part = make()
+        while True:
+            try:
+                data = part.decompress(head, READ_BYTES)
+            except (OSError, lzma.LZMAError, EOFError) as error:
+                raise Damaged(f"{name} data is broken: {error}") from None
+            if data:
+                yield data
+            if part.eof:
+                head = part.unused_data or stream.read(READ_BYTES)
+                if not head.strip(b"\0"):
+                    return
+                part = make()
+            elif part.needs_input:
+                head = stream.read(READ_BYTES)
+                if not head:
+                    raise Damaged(f"{name} data ends before its end mark: the file is cut off")
+            else:
+                head = b""
+
+    return decompress
+
+
+def _transcoded(head: bytes, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    text = decoder.decode(head).removeprefix("\ufeff")
+    while head:
+        yield text.encode("utf-8", "replace")
+        head = stream.read(READ_BYTES)
+        text = decoder.decode(head, final=not head)
+    yield text.encode("utf-8", "replace")
+
+
+_FORMATS: tuple[tuple[bytes, Callable[[bytes, BinaryIO], Iterator[bytes]]], ...] = (
+    (b"\x1f\x8b", _gzip),
+    (b"\x28\xb5\x2f\xfd", _zstd),
+    (b"BZh", _stdlib("bzip2", bz2.BZ2Decompressor)),
+    (b"\xfd7zXZ\x00", _stdlib("xz", lzma.LZMADecompressor)),
+)

@@ -1,0 +1,132 @@
+"""Files, folders, patterns and standard input."""
+
+import glob
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from msgspec import Struct
+
+from trailhound.intake.blocks import Block, blocks
+from trailhound.intake.compression import Damaged, plain_chunks
+from trailhound.model.errors import TrailhoundError
+from trailhound.model.records import Origin, ParseFailure, RawRecord
+
+STDIN = "-"
+
+
+class InputFile(Struct, frozen=True):
+    """One file to read."""
+
+    path: str
+    """As the user named it, or found below a folder that the user named; `-`: stdin."""
+    size_bytes: int
+    """Size on disk, 0 where it is not known (a pipe)."""
+    modified_ns: int = 0
+
+
+def find_inputs(paths: Sequence[str]) -> list[InputFile]:
+    """Resolve what a user named to files, each once, in a stable order.
+
+    Folders are read whole, in order of name; patterns (`*`, `?`, `**`) are expanded where no
+    file has that very name. Raises `TrailhoundError` for what does not exist.
+    """
+    found: dict[str, InputFile] = {}
+    for path in paths:
+        if path == STDIN:
+            found.setdefault(STDIN, InputFile(STDIN, 0))
+            continue
+        named = [path]
+        if not os.path.lexists(path) and glob.has_magic(path):
+            named = sorted(glob.glob(path, recursive=True))
+            if not named:
+                raise TrailhoundError(f"nothing fits the pattern {path!r}")
+        for name in named:
+            for file in _below(name):
+                found.setdefault(os.path.realpath(file.path), file)
+    return list(found.values())
+
+
+def read_blocks(
+    file: InputFile, progress: Callable[[int], None] = lambda _: None
+) -> Iterator[Block | RawRecord | ParseFailure]:
+    """Read a file, compressed or not, to blocks of lines.
+
+    Args:
+        file: what to read.
+        progress: called with the number of bytes just read from disk.
+
+    Yields:
+        Blocks and records; a `ParseFailure` for what is damaged or unreadable. Never raises
+        for anything that a file holds.
+    """
+    try:
+        stream = cast(BinaryIO, sys.stdin.buffer) if file.path == STDIN else open(file.path, "rb", buffering=0)  # noqa: SIM115, E501 - closed below
+    except OSError as error:
+        yield ParseFailure(Origin(file.path, 0), "unreadable file", error.strerror or str(error))
+        return
+    damage: list[ParseFailure] = []
+    lines = 0
+    try:
+        with stream:
+            counted = _Counted(stream, progress)
+            for item in blocks(file.path, _tolerant(file.path, counted, damage)):
+                if isinstance(item, Block):
+                    lines = item.line
+                yield item
+    except OSError as error:
+        reason = error.strerror or str(error)
+        yield ParseFailure(Origin(file.path, lines + 1), "unreadable file", reason)
+    for failure in damage:
+        origin = Origin(file.path, max(lines, 1))
+        yield ParseFailure(origin, failure.reason, failure.detail, failure.lost)
+
+
+def _tolerant(path: str, stream: BinaryIO, damage: list[ParseFailure]) -> Iterator[bytes]:
+    try:
+        yield from plain_chunks(stream)
+    except Damaged as error:
+        damage.append(ParseFailure(Origin(path, 0), "damaged compression", str(error)))
+
+
+def _below(path: str) -> Iterator[InputFile]:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise TrailhoundError(f"no such file or folder: {path}") from None
+    except OSError as error:
+        raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
+    if not stat.S_ISDIR(status.st_mode):
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        yield InputFile(path, size, status.st_mtime_ns)
+        return
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            try:
+                status = file.stat()
+            except OSError:
+                # A dangling link: reading it later says so.
+                yield InputFile(str(file), 0)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield InputFile(str(file), status.st_size, status.st_mtime_ns)
+
+
+class _Counted(io.RawIOBase):
+    """A stream that tells how much was read from it."""
+
+    def __init__(self, stream: BinaryIO, progress: Callable[[int], None]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._progress = progress
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._progress(len(data))
+        return data

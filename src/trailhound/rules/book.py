@@ -1,0 +1,189 @@
+"""Rule books: what dialects make of rule files, and how the books come together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from trailhound.model.logsource import LogSource
+from trailhound.rules.ir import And, Note, Predicate, Rule, RuleError
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that is added to other rules (Sigma Filters Specification 2.1.0)."""
+
+    title: str
+    path: str
+    line: int
+    logsource: LogSource
+    rules: tuple[str, ...] | None
+    """Ids or names of the rules it narrows; None: every rule of the log source."""
+    predicate: Predicate
+
+
+class RuleBook(msgspec.Struct, frozen=True):
+    """What came out of one rule file, before it is linked with the others."""
+
+    path: str
+    rules: tuple[Rule, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    errors: tuple[RuleError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """All rules of a run, linked: filters applied, references resolved to uids."""
+
+    rules: tuple[Rule, ...]
+    errors: tuple[RuleError, ...]
+
+
+_BOOKS = msgspec.json.Decoder(list[RuleBook])
+
+
+def dump_books(books: Sequence[RuleBook]) -> bytes:
+    """Return the JSON form of rule books; `load_books` is its inverse."""
+    return msgspec.json.encode(books)
+
+
+def load_books(data: bytes) -> list[RuleBook]:
+    """Read what `dump_books` wrote; `msgspec.MsgspecError` where it is something else."""
+    return _BOOKS.decode(data)
+
+
+def link(books: Iterable[RuleBook]) -> RuleSet:
+    """Bring books together.
+
+    Drops rules whose uid came before (said as an error), applies filters, resolves what
+    windows refer to by id or name, and silences rules that only feed windows (Sigma
+    Correlation Rules Specification 2.1.0, "Generate"). A window with a reference to nothing
+    is an error, and so is one that reaches itself.
+    """
+    errors: list[RuleError] = []
+    rules: dict[str, Rule] = {}
+    filters: list[Filter] = []
+    for book in books:
+        errors.extend(book.errors)
+        filters.extend(book.filters)
+        for rule in book.rules:
+            first = rules.setdefault(rule.info.uid, rule)
+            if first is not rule:
+                errors.append(
+                    _error(rule, f"same id as {first.info.path}:{first.info.line}, which is used")
+                )
+    by_name = {rule.name: uid for uid, rule in rules.items() if rule.name}
+    for narrowing in filters:
+        errors.extend(_apply(narrowing, rules, by_name))
+    _resolve(rules, by_name, errors)
+    _drop_cycles(rules, errors)
+    _silence(rules)
+    return RuleSet(tuple(rules.values()), tuple(errors))
+
+
+def _apply(narrowing: Filter, rules: dict[str, Rule], by_name: dict[str, str]) -> list[RuleError]:
+    problems = []
+    if narrowing.rules is None:
+        uids = list(rules)
+    else:
+        uids = []
+        for reference in narrowing.rules:
+            uid = by_name.get(reference, reference)
+            if uid in rules:
+                uids.append(uid)
+            else:
+                problems.append(
+                    RuleError(
+                        narrowing.path,
+                        narrowing.line,
+                        f"filter names rule {reference!r}, which is not loaded",
+                        rule=narrowing.title,
+                    )
+                )
+    for uid in uids:
+        rule = rules[uid]
+        if rule.predicate is None or not _covers(narrowing.logsource, rule.logsource):
+            continue
+        note = Note(f"narrowed by filter {narrowing.title!r} ({narrowing.path}:{narrowing.line})")
+        rules[uid] = msgspec.structs.replace(
+            rule,
+            predicate=And((rule.predicate, narrowing.predicate)),
+            notes=(*rule.notes, note),
+        )
+    return problems
+
+
+def _covers(wide: LogSource, narrow: LogSource) -> bool:
+    return all(
+        wanted is None or wanted == have
+        for wanted, have in (
+            (wide.product, narrow.product),
+            (wide.category, narrow.category),
+            (wide.service, narrow.service),
+        )
+    )
+
+
+def _resolve(rules: dict[str, Rule], by_name: dict[str, str], errors: list[RuleError]) -> None:
+    # A window over a window that turned out unusable is unusable too, hence the repetition.
+    changed = True
+    while changed:
+        changed = False
+        for uid, rule in list(rules.items()):
+            window = rule.window
+            if window is None:
+                continue
+            missing = [r for r in window.rules if by_name.get(r, r) not in rules]
+            if missing:
+                del rules[uid]
+                changed = True
+                names = ", ".join(repr(reference) for reference in missing)
+                errors.append(_error(rule, f"refers to {names}, which is not loaded"))
+    for uid, rule in rules.items():
+        window = rule.window
+        if window is None:
+            continue
+        aliases = tuple(
+            msgspec.structs.replace(
+                alias, fields=tuple((by_name.get(r, r), field) for r, field in alias.fields)
+            )
+            for alias in window.aliases
+        )
+        resolved = tuple(by_name.get(reference, reference) for reference in window.rules)
+        rules[uid] = msgspec.structs.replace(
+            rule, window=msgspec.structs.replace(window, rules=resolved, aliases=aliases)
+        )
+
+
+def _drop_cycles(rules: dict[str, Rule], errors: list[RuleError]) -> None:
+    settled: set[str] = set()
+
+    def reaches_itself(uid: str, trail: tuple[str, ...]) -> bool:
+        if uid in trail:
+            return True
+        window = rules[uid].window if uid in rules else None
+        if window is None or uid in settled:
+            return False
+        if any(reaches_itself(inner, (*trail, uid)) for inner in window.rules):
+            return True
+        settled.add(uid)
+        return False
+
+    for uid in [uid for uid, rule in rules.items() if rule.window is not None]:
+        if reaches_itself(uid, ()):
+            errors.append(_error(rules[uid], "its rules lead back to itself"))
+            del rules[uid]
+
+
+def _silence(rules: dict[str, Rule]) -> None:
+    generated: dict[str, bool] = {}
+    for rule in rules.values():
+        if rule.window is not None:
+            for uid in rule.window.rules:
+                generated[uid] = generated.get(uid, False) or rule.window.generate
+    for uid, generate in generated.items():
+        if not generate and uid in rules:
+            rules[uid] = msgspec.structs.replace(rules[uid], silent=True)
+
+
+def _error(rule: Rule, reason: str) -> RuleError:
+    return RuleError(rule.info.path, rule.info.line, reason, rule=rule.info.title)
