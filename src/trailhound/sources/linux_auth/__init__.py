@@ -1,0 +1,166 @@
+"""Linux log lines of syslog and the journal: who logged in, who became root, what ran.
+
+The document is the record as written, parsed: `timestamp`, `host`, `program`, `pid`,
+`facility`, `severity`, `message`, `structured_data`, and `journal` for journal entries. `time`
+is added where the header does not say it all. What the message says is not in the document;
+it is read from it again for the envelope, and laid beside it in the views.
+
+All views of an event but `process_creation` are the same: the document with the fields that
+its message yields (`catalogue`).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trailhound.model.events import Event, View
+from trailhound.model.records import ParseFailure, Payload
+from trailhound.sources.contract import Source
+from trailhound.sources.linux_auth import journal
+from trailhound.sources.linux_auth.catalogue import FIELDS, PROCESS_VIEW, ROUTES
+from trailhound.sources.linux_auth.envelope import describe, program_in
+from trailhound.sources.linux_auth.framing import (
+    FACILITIES,
+    REPEATED_LAST,
+    SEVERITIES,
+    Frame,
+    Stamp,
+    frame,
+)
+from trailhound.sources.linux_auth.messages import interpret, views_of
+from trailhound.sources.linux_auth.stamps import Calendar, iso
+
+_HEAD = 4096
+_HOSTS_KEPT = 1024
+AMBIGUOUS = "ambiguous: the message can be read in two ways, and both are judged"
+IMPOSTOR = "not written by the program it names"
+
+
+def _recognises(payload: Payload) -> bool:
+    if payload.document is not None:
+        return journal.is_entry(payload.document)
+    if payload.text is None:
+        return False
+    found = frame(payload.text[:_HEAD])
+    return found is not None and not _is_audit(found.message)
+
+
+def _is_audit(message: str) -> bool:
+    """Whether it is a record of the kernel's audit, sent through syslog: `auditd` reads those."""
+    return message.startswith(("type=", "node=")) and "msg=audit(" in message[:512]
+
+
+class _Reader:
+    """Reads lines in the order they come; knows of the past the last time and the last line."""
+
+    def __init__(self) -> None:
+        self._calendar = Calendar()
+        self._last: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
+        """See `Reader`."""
+        if payload.document is not None:
+            return self._entry(payload, payload.document)
+        found = frame(payload.text or "")
+        if found is None:
+            return [ParseFailure(payload.origin, "no syslog header", "the line has no header")]
+        return self._line(payload, found)
+
+    def flush(self) -> Iterable[Event | ParseFailure]:
+        """See `Reader`: nothing is held back."""
+        return ()
+
+    def _line(self, payload: Payload, found: Frame) -> list[Event | ParseFailure]:
+        moment = self._calendar.complete(found.stamp, payload.origin.path, payload.context)
+        document: dict[str, Any] = {"timestamp": found.stamp.text}
+        if moment.inferred:
+            document["time"] = iso(moment.time_ns)
+        if found.host:
+            document["host"] = found.host
+        document["program"] = found.program
+        if found.pid is not None:
+            document["pid"] = found.pid
+        if found.priority is not None:
+            document["facility"] = FACILITIES[found.priority >> 3]
+            document["severity"] = SEVERITIES[found.priority & 7]
+        if found.msgid:
+            document["msgid"] = found.msgid
+        document["message"] = found.message
+        if found.structured_data is not None:
+            document["structured_data"] = found.structured_data
+        self._link(payload.origin.path, document)
+        odd = [reason for reason in (moment.odd, found.odd) if reason]
+        return _give(payload, document, moment.notes, odd)
+
+    def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
+        time_ns = journal.time_ns_of_entry(entry)
+        stamp = Stamp(text="", time_ns=time_ns)
+        moment = self._calendar.complete(stamp, payload.origin.path, payload.context)
+        document = {"timestamp": iso(moment.time_ns), **journal.document_of(entry)}
+        notes = moment.notes
+        if journal.is_impostor(entry):
+            notes = (*notes, IMPOSTOR)
+        odd = []
+        if entry["MESSAGE"] is None:
+            odd.append("the message was too large for journalctl to print without --all")
+        return _give(payload, document, notes, odd)
+
+    def _link(self, path: str, document: dict[str, Any]) -> None:
+        """Remember the line, or tie `last message repeated` to the one before it."""
+        last = self._last
+        key = (path, document.get("host", ""))
+        if not document["program"] and REPEATED_LAST.match(document["message"]) is not None:
+            if (before := last.get(key)) is not None:
+                document["repeats"] = {
+                    name: before[name] for name in ("program", "pid", "message") if name in before
+                }
+            return
+        if key not in last and len(last) >= _HOSTS_KEPT:
+            del last[next(iter(last))]
+        last[key] = document
+
+
+def _give(
+    payload: Payload, document: dict[str, Any], notes: tuple[str, ...], odd: list[str]
+) -> list[Event | ParseFailure]:
+    family, readings = interpret(document)
+    if len(readings) > 1:
+        notes = (*notes, AMBIGUOUS)
+    if readings and "repeated" in readings[0]:
+        notes = (*notes, f"stands for {readings[0]['repeated']} repeats of the message")
+    view: View = tuple({**document, **reading} for reading in readings) or (document,)
+    views: dict[str, View] = dict.fromkeys(views_of(family, document), view)
+    processes = tuple(_process(fields) for fields in view if _launches(fields))
+    if processes:
+        views[PROCESS_VIEW] = processes
+    given: list[Event | ParseFailure] = [
+        Event("linux_auth", document, (payload.origin,), views, describe, notes)
+    ]
+    given.extend(ParseFailure(payload.origin, "odd header", reason, lost=False) for reason in odd)
+    return given
+
+
+def _launches(fields: Mapping[str, Any]) -> bool:
+    return fields.get("event") in ("sudo", "pkexec") and bool(fields.get("command"))
+
+
+def _process(fields: Mapping[str, Any]) -> dict[str, Any]:
+    process = {
+        "Image": program_in(fields["command"]),
+        "CommandLine": fields["command"],
+        "User": fields.get("target_user"),
+        "CurrentDirectory": fields.get("pwd"),
+        "LogonUser": fields.get("user"),
+        "host": fields.get("host"),
+        "timestamp": fields["timestamp"],
+    }
+    return {name: value for name, value in process.items() if value is not None}
+
+
+SOURCE = Source(
+    name="linux_auth",
+    title="Linux syslog and journal",
+    recognises=_recognises,
+    reader=_Reader,
+    routes=ROUTES,
+    fields=FIELDS,
+)

@@ -1,0 +1,131 @@
+"""From a document to what its message says: which program wrote it, and how that one writes."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from trailhound.sources.linux_auth import accounts, pam, privilege, services, sshd
+from trailhound.sources.linux_auth.framing import REPEATED, REPEATED_LAST
+
+Fields = dict[str, Any]
+Read = Callable[[str], list[Fields]]
+
+ACCOUNT_TOOLS = (
+    *("useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "gpasswd"),
+    *("passwd", "chpasswd", "chage", "chfn", "chsh", "newusers", "adduser", "groupmems"),
+)
+
+
+class Family(Struct, frozen=True):
+    """Programs that write alike."""
+
+    views: tuple[str, ...]
+    """Views that its lines stand in, besides `syslog`."""
+    read: Read | None = None
+    """What reads its messages; None: they are kept as they are."""
+    module: str = ""
+    """The PAM module, where the tag names it."""
+
+
+def interpret(document: Mapping[str, Any]) -> tuple[Family, list[Fields]]:
+    """Return who wrote a document's message, and the readings of it.
+
+    Args:
+        document: as `Event.document` of this source.
+
+    Returns:
+        The family, and what the message says: nothing where it is not known, one mapping, or
+        two where attackers could have made the text so that two readings fit. Total.
+    """
+    text: str = document["message"]
+    program: str = document["program"]
+    count = 0
+    if text.startswith("message repeated ") and (found := REPEATED.match(text)) is not None:
+        count = int(found[1])
+        text = text[found.end() :].removesuffix("]")
+    elif not program and (found := REPEATED_LAST.match(text)) is not None:
+        count = int(found[1])
+        before = document.get("repeats")
+        if before:
+            program, text = before["program"], before["message"]
+    family = family_of(program)
+    readings = _read(family, text, document)
+    if count:
+        readings = [reading | {"repeated": count} for reading in readings or [{}]]
+    return family, readings
+
+
+def _read(family: Family, text: str, document: Mapping[str, Any]) -> list[Fields]:
+    if text.startswith("pam_") and pam.is_pam(text):
+        return pam.read(text)
+    if family.module:
+        return [{"pam_module": family.module, **reading} for reading in pam.read_body(text)] or [
+            {"pam_module": family.module}
+        ]
+    if family.read is None:
+        return []
+    if family.read is services.read_systemd and "journal" in document:
+        unit = document["journal"].get("UNIT")
+        return services.read_systemd(text, unit if isinstance(unit, str) else "")
+    return family.read(text)
+
+
+@lru_cache(maxsize=1024)
+def family_of(program: str) -> Family:
+    """Return the family of a program, by its name as written in the tag."""
+    name = program.rpartition("/")[2].strip("()").lower()
+    module = ""
+    if (tagged := _MODULE.search(name)) is not None:  # sshd(pam_unix)
+        module, name = tagged[1], name[: tagged.start()]
+    elif "(" in name:  # polkitd(authority=local)
+        name = name.partition("(")[0]
+    family = _FAMILIES.get(name)
+    if family is None:
+        family = _LOGIN if name.startswith(("gdm", "lightdm", "sddm")) else _UNKNOWN
+    if module:
+        return Family((*family.views, "auth", "pam"), family.read, module)
+    return family
+
+
+def views_of(family: Family, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the views that an event stands in."""
+    views = family.views
+    if document["message"].startswith("pam_"):
+        views = (*views, "auth", "pam")
+    elif document.get("facility") in ("auth", "authpriv"):
+        views = (*views, "auth")
+    return ("syslog", *views)
+
+
+def _logger(program: str) -> Family:
+    return Family((), lambda message: services.read_logger(message, program))
+
+
+_MODULE = re.compile(r"\((pam_\w{1,48})\Z", re.ASCII)
+_UNKNOWN = Family(())
+_SSHD = Family(("sshd", "auth"), sshd.read)
+_CRON = Family(("cron",), services.read_cron)
+_LOGIN = Family(("login", "auth"), pam.read_login)
+_POLKIT = Family(("polkit", "auth"), privilege.read_polkit)
+_CLAMAV = Family(("clamav",))
+_GUACAMOLE = Family(("guacamole",))
+_LOGIND = Family(("logind", "auth"), services.read_logind)
+
+_FAMILIES: Mapping[str, Family] = {
+    **dict.fromkeys(("sshd", "sshd-session", "sshd-auth"), _SSHD),
+    **dict.fromkeys(("sudo", "sudo-rs"), Family(("sudo", "auth"), privilege.read_sudo)),
+    **dict.fromkeys(("su", "su-l", "runuser"), Family(("su", "auth"), privilege.read_su)),
+    **dict.fromkeys(("cron", "crond", "crontab", "anacron", "atd"), _CRON),
+    **dict.fromkeys(("login", "agetty", "remote"), _LOGIN),
+    **dict.fromkeys(("polkitd", "pkexec", "polkit-agent-helper-1"), _POLKIT),
+    **dict.fromkeys(("systemd-logind", "elogind", "elogind-daemon"), _LOGIND),
+    **dict.fromkeys(("clamd", "clamav", "clamscan", "freshclam", "clamav-daemon"), _CLAMAV),
+    **dict.fromkeys(("guacd", "guacamole"), _GUACAMOLE),
+    **{tool: Family((tool, "auth"), accounts.read) for tool in ACCOUNT_TOOLS},
+    **{name: _logger(name) for name in services.LOGGERS},
+    "systemd": Family(("systemd",), services.read_systemd),
+    "vsftpd": Family(("vsftpd",)),
+}

@@ -1,0 +1,156 @@
+"""Times: what RFC 3164 leaves out of a stamp is inferred by fixed rules, and said."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from trailhound.sources.linux_auth.framing import Stamp
+from trailhound.sources.mapping import time_ns_of
+
+DEFAULT_YEAR = 2024
+"""Year of a BSD stamp where neither the file's age nor a neighbour tells it. A leap year, so
+that 29 February stands."""
+
+YEAR_INFERRED = "year inferred"
+ZONE_ASSUMED = "zone assumed UTC"
+TIME_TAKEN = "time taken from the record before"
+
+_SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
+_JUMP = 334 * _DAY  # about eleven months: a longer way back or ahead is a change of year
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_LAST_YEAR = 9998
+_PATHS_KEPT = 1024
+
+
+class Moment(Struct, frozen=True):
+    """A time, and what was assumed to get it."""
+
+    time_ns: int
+    """UTC nanoseconds since 1970."""
+    inferred: bool
+    """Whether the stamp as written does not say it."""
+    notes: tuple[str, ...] = ()
+    odd: str = ""
+    """What is wrong with the stamp, in words."""
+
+
+class Calendar:
+    """Completes stamps, file by file.
+
+    The year of a BSD stamp is the first of these that is known:
+
+    1. the latest year that does not put it more than a day after the file was last written
+       (`modified_ns` of the payload's context) or its wrapping was stamped (`timestamp`);
+    2. the year of the record before it in the same file, moved by one where the time would
+       otherwise jump back or ahead by more than eleven months;
+    3. `DEFAULT_YEAR`.
+
+    No clock is read, so the same file gives the same times tomorrow.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._bound: tuple[int, int] = (0, 0)
+
+    def complete(self, stamp: Stamp, path: str, context: Mapping[str, Any]) -> Moment:
+        """Return the moment of a stamp in the file at `path`, and remember it."""
+        moment = self._complete(stamp, path, context)
+        last = self._last
+        if path not in last and len(last) >= _PATHS_KEPT:
+            del last[next(iter(last))]
+        last[path] = moment.time_ns
+        return moment
+
+    def _complete(self, stamp: Stamp, path: str, context: Mapping[str, Any]) -> Moment:
+        if stamp.time_ns is not None:
+            return Moment(stamp.time_ns, inferred=False, notes=() if stamp.zoned else _ZONE)
+        anchor_ns = _anchor(context)
+        if stamp.day:
+            time_ns = self._dated(stamp, path, anchor_ns)
+            if time_ns is not None:
+                notes = _ZONE if stamp.year else _YEAR_AND_ZONE
+                return Moment(time_ns, inferred=True, notes=notes)
+        before = self._last.get(path, anchor_ns)
+        if before is None:
+            before = _at(DEFAULT_YEAR, 1, 1, 0) or 0
+        odd = f"the time {stamp.text[:64]!r} does not exist" if stamp.text else ""
+        return Moment(before, inferred=True, notes=(TIME_TAKEN,), odd=odd)
+
+    def _dated(self, stamp: Stamp, path: str, anchor_ns: int | None) -> int | None:
+        month, day, clock_ns = stamp.month, stamp.day, stamp.clock_ns
+        if stamp.year:
+            return _at(stamp.year, month, day, clock_ns)
+        if anchor_ns is not None:
+            if self._bound[0] != anchor_ns:
+                self._bound = (anchor_ns, _year_of(anchor_ns + _DAY))
+            year = self._bound[1]
+            time_ns = _at(year, month, day, clock_ns)
+            if time_ns is not None and time_ns <= anchor_ns + _DAY:
+                return time_ns
+            return _nearest(month, day, clock_ns, (year - back for back in range(1, 9)))
+        before = self._last.get(path)
+        if before is None:
+            return _nearest(month, day, clock_ns, range(DEFAULT_YEAR, DEFAULT_YEAR + 1))
+        year = _year_of(before)
+        time_ns = _at(year, month, day, clock_ns)
+        if time_ns is None:  # 29 February
+            return _nearest(month, day, clock_ns, _around(year))
+        if time_ns < before - _JUMP:
+            return _at(year + 1, month, day, clock_ns) or time_ns
+        if time_ns > before + _JUMP:
+            return _at(year - 1, month, day, clock_ns) or time_ns
+        return time_ns
+
+
+_ZONE = (ZONE_ASSUMED,)
+_YEAR_AND_ZONE = (YEAR_INFERRED, ZONE_ASSUMED)
+
+
+def _anchor(context: Mapping[str, Any]) -> int | None:
+    stamped = context.get("timestamp")
+    if isinstance(stamped, str) and (time_ns := time_ns_of(stamped)) is not None:
+        return time_ns
+    modified = context.get("modified_ns")
+    return modified if isinstance(modified, int) else None
+
+
+def _at(year: int, month: int, day: int, clock_ns: int) -> int | None:
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    return days * _DAY + clock_ns
+
+
+def _nearest(month: int, day: int, clock_ns: int, years: Any) -> int | None:
+    found = (_at(year, month, day, clock_ns) for year in years)
+    return next((time_ns for time_ns in found if time_ns is not None), None)
+
+
+def _around(year: int) -> list[int]:
+    return sorted(range(year - 8, year + 9), key=lambda other: (abs(other - year), -other))
+
+
+def _year_of(time_ns: int) -> int:
+    try:
+        year = datetime.fromtimestamp(time_ns // _SECOND, UTC).year
+    except (ValueError, OverflowError, OSError):
+        return DEFAULT_YEAR
+    return min(year, _LAST_YEAR)
+
+
+def iso(time_ns: int) -> str:
+    """Write UTC nanoseconds as an ISO 8601 time, with the fraction only where there is one.
+
+    A time outside the years 1 to 9999 is written as its number.
+    """
+    seconds, fraction = divmod(time_ns, _SECOND)
+    try:
+        text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(time_ns)
+    digits = f".{fraction:09}".rstrip("0") if fraction else ""
+    return f"{text.rjust(19, '0')}{digits}Z"
