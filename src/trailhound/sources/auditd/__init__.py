@@ -1,0 +1,86 @@
+"""Linux audit logs: auditd's own files, and its records inside syslog or the journal.
+
+`audit.log` raw and enriched, what audispd sends to syslog, what the kernel prints while no
+auditd runs, and `journalctl -o json` entries of the audit transport.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from trailhound.model.events import Event
+from trailhound.model.records import ParseFailure, Payload
+from trailhound.sources.auditd.assemble import Assembler, Group
+from trailhound.sources.auditd.catalogue import FIELDS, ROUTES
+from trailhound.sources.auditd.document import make_document
+from trailhound.sources.auditd.envelope import describe
+from trailhound.sources.auditd.fields import read_line, recognises
+from trailhound.sources.auditd.views import Processes, make_views
+from trailhound.sources.contract import Source
+
+_NAME = "auditd"
+
+
+class AuditdReader:
+    """Reads records, holds those of open events, and gives out events by host and time."""
+
+    def __init__(self) -> None:
+        self._assembler = Assembler()
+        self._processes = Processes()
+
+    def read(self, payload: Payload) -> Iterator[Event | ParseFailure]:
+        """Take one record in; yield the events it completes."""
+        line = read_line(payload)
+        if line is None:
+            yield ParseFailure(
+                payload.origin,
+                "audit record without time",
+                "The header has no audit(time:serial); a log that `ausearch -i` wrote cannot be "
+                "read, one that `ausearch --raw` wrote can.",
+            )
+            return
+        for group, late in self._assembler.add(line, payload.origin):
+            yield from self._events(group, late=late)
+
+    def flush(self) -> Iterable[Event | ParseFailure]:
+        """Give out the events still open."""
+        for group, late in self._assembler.flush():
+            yield from self._events(group, late=late)
+
+    def _events(self, group: Group, *, late: bool) -> Iterator[Event | ParseFailure]:
+        origins = tuple(sorted(set(group.origins)))
+        if not group.lines:
+            yield ParseFailure(
+                origins[0],
+                "end of audit event alone",
+                "The mark that ends an event came without or after the event's records.",
+                lost=False,
+            )
+            return
+        document, notes = make_document(list(group.lines.values()))
+        if late:
+            notes += ("came after its event was given out",)
+            for origin in origins:
+                yield ParseFailure(
+                    origin,
+                    "late audit record",
+                    "It came too long after the other records of its event, and is judged "
+                    "on its own.",
+                    lost=False,
+                )
+        yield Event(
+            source=_NAME,
+            document=document,
+            origins=origins,
+            views=make_views(document, self._processes),
+            describe=describe,
+            notes=notes,
+        )
+
+
+SOURCE = Source(
+    name=_NAME,
+    title="Linux audit",
+    recognises=recognises,
+    reader=AuditdReader,
+    routes=ROUTES,
+    fields=FIELDS,
+)

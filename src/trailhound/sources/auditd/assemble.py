@@ -1,0 +1,147 @@
+"""Puts the records of one event together while others come in between."""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from trailhound.model.records import Origin
+from trailhound.sources.auditd.fields import Line
+
+SETTLED = 128
+"""Records of its host after which an event is taken as complete, if its end was seen or its
+host's clock has moved on. Records may be out of order by as much without consequence."""
+STALE = 4096
+"""Records of its host after which an event is given out whatever its state."""
+CLOCK_S = 2
+"""Seconds an event may last (auparse's `end_of_event_timeout`)."""
+MAX_EVENTS = 4096
+MAX_LINES = 65_536
+"""Bounds on what is held back; past them the event that was silent longest goes first."""
+MAX_EVENT_LINES = 8192
+_REMEMBERED = 8192
+
+_When = tuple[int, int, int]
+_Key = tuple[str, int, int, int]
+
+
+class Group:
+    """The records of one event, so far."""
+
+    __slots__ = ("ended", "lines", "node", "origins", "seen", "when")
+
+    def __init__(self, node: str, when: _When) -> None:
+        self.node = node
+        self.when = when
+        self.lines: dict[tuple[str, str], Line] = {}
+        self.origins: list[Origin] = []
+        self.ended = False
+        self.seen = 0
+
+    def add(self, line: Line, origin: Origin) -> None:
+        """Add a record; of two copies (of a log kept in two places) the enriched one stays."""
+        self.origins.append(origin)
+        if line.type == "EOE":
+            self.ended = True
+            return
+        known = self.lines.get((line.type, line.body))
+        if known is None or len(line.enriched) > len(known.enriched):
+            self.lines[line.type, line.body] = line
+
+    def fingerprint(self) -> int:
+        """What tells two groups of the same name apart: their records."""
+        return hash(frozenset(self.lines))
+
+
+class _Host:
+    __slots__ = ("events", "queue", "seen")
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.queue: list[_When] = []
+        self.seen = 0
+
+
+class Assembler:
+    """Groups records by (node, time, serial) and gives out groups in order of event time.
+
+    An event's records may lie apart, come in any order, and end with an EOE record, with
+    one that comes early, or with none (user-space records). State is bounded.
+    """
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[_Key, Group] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
+        self._held = 0
+        self._given: OrderedDict[_Key, int] = OrderedDict()
+
+    def add(self, line: Line, origin: Origin) -> Iterator[tuple[Group, bool]]:
+        """Take a record in.
+
+        Yields:
+            Groups that are complete, and whether they come too late: after another group of
+            the same name with other records was given out.
+        """
+        when = (line.seconds, int(line.fraction.ljust(9, "0")), line.serial)
+        key = (line.node, *when)
+        host = self._hosts.get(line.node)
+        if host is None:
+            host = self._hosts[line.node] = _Host()
+        group = self._open.get(key)
+        if group is None:
+            group = self._open[key] = Group(line.node, when)
+            heapq.heappush(host.queue, when)
+            host.events += 1
+        else:
+            self._open.move_to_end(key)
+        host.seen += 1
+        group.seen = host.seen
+        group.add(line, origin)
+        self._held += 1
+        yield from self._complete(host, line.node, line.seconds)
+        # What a wrong clock dated into the future never comes to the head of the queue.
+        oldest_key, oldest = next(iter(self._open.items()))
+        if oldest.node == line.node and host.seen - oldest.seen >= STALE:
+            yield self._give(oldest_key)
+        if len(group.origins) >= MAX_EVENT_LINES and key in self._open:
+            yield self._give(key)
+        while self._open and (len(self._open) > MAX_EVENTS or self._held > MAX_LINES):
+            yield self._give(next(iter(self._open)))
+
+    def flush(self) -> Iterator[tuple[Group, bool]]:
+        """Give out all that is held, by host and time."""
+        for key in sorted(self._open):
+            yield self._give(key)
+        self._hosts.clear()
+
+    def _complete(self, host: _Host, node: str, now_s: int) -> Iterator[tuple[Group, bool]]:
+        while host.queue:
+            when = host.queue[0]
+            group = self._open.get((node, *when))
+            if group is not None:
+                silent = host.seen - group.seen
+                if silent < SETTLED:
+                    break
+                if not group.ended and when[0] + CLOCK_S >= now_s and silent < STALE:
+                    break
+            heapq.heappop(host.queue)
+            if group is not None:
+                yield self._give((node, *when))
+
+    def _give(self, key: _Key) -> tuple[Group, bool]:
+        group = self._open.pop(key)
+        self._held -= len(group.origins)
+        host = self._hosts[group.node]
+        host.events -= 1
+        if len(host.queue) > 2 * host.events + SETTLED:
+            host.queue = sorted({key[1:] for key in self._open if key[0] == group.node})
+        if not host.events and len(self._hosts) > 1:
+            del self._hosts[group.node]
+        if not group.lines:
+            return group, key in self._given
+        prints = group.fingerprint()
+        late = self._given.get(key, prints) != prints
+        self._given[key] = prints
+        self._given.move_to_end(key)
+        if len(self._given) > _REMEMBERED:
+            self._given.popitem(last=False)
+        return group, late
