@@ -59,7 +59,7 @@ class Gate:
 
     def __init__(self, paths: tuple[Path, ...], rules: Sequence[Candidate]) -> None:
         self.paths = paths
-        self._rules = tuple(rules)
+        self.rules = tuple(rules)
         self._maybe = {rule.index: possible(rule.predicate, frozenset(paths)) for rule in rules}
         self._exact: dict[Path, dict[str, list[Candidate]]] = {path: {} for path in paths}
         self._others: list[Candidate] = []

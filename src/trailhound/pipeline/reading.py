@@ -1,0 +1,133 @@
+"""One unit of work: bytes to hits."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+from trailhound.engine.matching import Hit, Undecided, match_candidates, match_event
+from trailhound.engine.plan import Plan
+from trailhound.intake.blocks import Block
+from trailhound.intake.files import InputFile, read_blocks
+from trailhound.model.events import Event
+from trailhound.model.records import Origin, ParseFailure, RawRecord
+from trailhound.pipeline.sieve import Sieve
+from trailhound.pipeline.tally import Tally
+from trailhound.sources.contract import Source
+from trailhound.sources.decode import Decoder
+
+_SIEVE_REST = 16
+"""Blocks read line by line after one that the sieve could do nothing with."""
+
+
+class UnitReader:
+    """Reads logs and matches their events; counts what it meets."""
+
+    def __init__(self, plan: Plan, sources: tuple[Source, ...]) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._sieves = {
+            source.name: Sieve(source, plan.views.get((source.name, source.gate.view)))
+            for source in sources
+            if source.gate is not None
+        }
+        self._last = ""
+        self.tally = Tally()
+
+    def read(
+        self, group: tuple[InputFile, ...], progress: Callable[[int], None]
+    ) -> Iterator[Hit]:
+        """Read one log; yield its hits in the order of its records."""
+        decoder = Decoder(self._sources)
+        for file in group:
+            self.tally.files += 1
+            yield from self._read_file(file, decoder, progress)
+        yield from self._match(decoder.flush())
+
+    def _read_file(
+        self, file: InputFile, decoder: Decoder, progress: Callable[[int], None]
+    ) -> Iterator[Hit]:
+        current: Source | None = None
+        rest = 0
+        for item in read_blocks(file, progress):
+            if isinstance(item, ParseFailure):
+                self.tally.fail(item)
+            elif isinstance(item, RawRecord):
+                self.tally.size_bytes += len(item.data)
+                yield from self._decode(decoder, item)
+            else:
+                self.tally.size_bytes += len(item.data)
+                if current is None or rest:
+                    rest = max(0, rest - 1)
+                    current = yield from self._by_line(file, item, decoder)
+                else:
+                    plain = yield from self._by_sieve(file, item, decoder, current)
+                    rest = 0 if plain else _SIEVE_REST
+
+    def _by_line(
+        self, file: InputFile, block: Block, decoder: Decoder
+    ) -> Generator[Hit, None, Source | None]:
+        """Read a block record by record; return the source of the last event, if gated."""
+        for number, line in enumerate(block.data.split(b"\n"), block.line):
+            if line:
+                record = RawRecord(line, Origin(file.path, number))
+                yield from self._decode(decoder, record)
+        return next((s for s in self._sources if s.name == self._last and s.gate), None)
+
+    def _by_sieve(
+        self, file: InputFile, block: Block, decoder: Decoder, source: Source
+    ) -> Generator[Hit, None, int]:
+        """Sift a block; return how many of its lines were plain records of the source."""
+        sifted = self._sieves[source.name].sift(block.data)
+        gate = source.gate
+        assert gate is not None  # noqa: S101 - sieves are made for gated sources
+        self.tally.records += sifted.plain
+        self.tally.events[source.name] += sifted.plain
+        self.tally.views[source.name, gate.view] += sifted.plain
+        view_plan = self._plan.views.get((source.name, gate.view))
+        strangers = iter(sifted.strangers)
+        stranger = next(strangers, None)
+        for index, rules in sifted.candidates:
+            while stranger is not None and stranger < index:
+                yield from self._stranger(file, block, decoder, sifted.lines, stranger)
+                stranger = next(strangers, None)
+            assert view_plan is not None  # noqa: S101 - candidates come from it
+            record = RawRecord(sifted.lines[index], Origin(file.path, block.line + index))
+            for event in decoder.decode(record):
+                if isinstance(event, ParseFailure):
+                    self.tally.fail(event)
+                elif event.source == source.name:
+                    yield from self._verdicts(match_candidates(view_plan, rules, event))
+                else:
+                    yield from self._verdicts(match_event(self._plan, event))
+        while stranger is not None:
+            yield from self._stranger(file, block, decoder, sifted.lines, stranger)
+            stranger = next(strangers, None)
+        return sifted.plain
+
+    def _stranger(
+        self, file: InputFile, block: Block, decoder: Decoder, lines: list[bytes], index: int
+    ) -> Iterator[Hit]:
+        record = RawRecord(lines[index], Origin(file.path, block.line + index))
+        yield from self._decode(decoder, record)
+
+    def _decode(self, decoder: Decoder, record: RawRecord) -> Iterator[Hit]:
+        self.tally.records += 1
+        yield from self._match(decoder.decode(record))
+
+    def _match(self, items: Iterable[Event | ParseFailure]) -> Iterator[Hit]:
+        tally = self.tally
+        for item in items:
+            if isinstance(item, ParseFailure):
+                tally.fail(item)
+                continue
+            self._last = item.source
+            tally.events[item.source] += 1
+            for view in item.views:
+                tally.views[item.source, view] += 1
+            yield from self._verdicts(match_event(self._plan, item))
+
+    def _verdicts(self, verdicts: list[Hit | Undecided]) -> Iterator[Hit]:
+        for verdict in verdicts:
+            if isinstance(verdict, Hit):
+                yield verdict
+            else:
+                self.tally.undecided[verdict.rule] += 1
+                self.tally.undecided_at.setdefault(verdict.rule, str(verdict.event.origins[0]))

@@ -1,0 +1,136 @@
+"""Rule files to a rule set: found, read by their dialect, cached, linked."""
+
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import trailhound
+import trailhound.content
+from trailhound.dialects import DIALECTS
+from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
+from trailhound.model.errors import TrailhoundError
+from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
+from trailhound.rules.ir import RuleError
+
+_SIZE_LIMIT = 8 * 1024 * 1024
+_CACHES_KEPT = 12
+BUILTIN = Path(trailhound.content.__file__).parent
+"""Folder of the rules that come with Trailhound."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """The rules of a run."""
+
+    ruleset: RuleSet
+    by_dialect: dict[str, int]
+    """Dialect → rules it gave."""
+
+
+def load_rules(
+    paths: Sequence[str],
+    *,
+    builtin: bool,
+    placeholders: Placeholders,
+    cache: Path | None,
+) -> LoadedRules:
+    """Load rules.
+
+    Args:
+        paths: rule files and folders; of folders, every file whose suffix a dialect has.
+        builtin: whether to add the rules that come with Trailhound.
+        placeholders: values for `%name%` in rules.
+        cache: folder in which compiled rules are kept between runs; None: nowhere.
+
+    Raises:
+        TrailhoundError: where a path does not exist or cannot be read.
+    """
+    files = [file for path in paths for file in _files(Path(path))]
+    if builtin:
+        files = [*_files(BUILTIN), *files]
+    unique = {os.path.realpath(file.path): file for file in reversed(files)}
+    ordered = list(reversed(unique.values()))
+    books = _cached(ordered, placeholders, cache)
+    ruleset = link(books)
+    counts = Counter(rule.info.dialect for rule in ruleset.rules)
+    return LoadedRules(ruleset, dict(counts))
+
+
+def cache_folder() -> Path:
+    """Where compiled rules are kept: `$XDG_CACHE_HOME/trailhound`, `~/.cache/trailhound`."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base, "trailhound")
+
+
+def _files(path: Path) -> Iterable[RuleFile]:
+    if not path.exists():
+        raise TrailhoundError(f"no such rule file or folder: {path}")
+    if path.is_dir():
+        suffixes = {suffix for dialect in DIALECTS for suffix in dialect.suffixes}
+        found = sorted(p for p in path.rglob("*") if p.suffix in suffixes and p.is_file())
+    else:
+        found = [path]
+    for file in found:
+        try:
+            if file.stat().st_size > _SIZE_LIMIT:
+                raise TrailhoundError(f"{file} is over {_SIZE_LIMIT:,} bytes: not a rule file")
+            yield RuleFile(str(file), file.read_bytes())
+        except OSError as error:
+            raise TrailhoundError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBook]:
+    return [_read_one(file, placeholders) for file in files]
+
+
+def _read_one(file: RuleFile, placeholders: Placeholders) -> RuleBook:
+    dialect: Dialect | None = next((d for d in DIALECTS if d.recognises(file)), None)
+    if dialect is None:
+        names = ", ".join(d.name for d in DIALECTS)
+        error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})")
+        return RuleBook(file.path, errors=(error,))
+    return dialect.read(file, placeholders)
+
+
+def _cached(
+    files: Sequence[RuleFile], placeholders: Placeholders, cache: Path | None
+) -> list[RuleBook]:
+    if cache is None:
+        return _read(files, placeholders)
+    place = cache / f"rules-{_key(files, placeholders)}.json"
+    try:
+        return load_books(place.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        books = _read(files, placeholders)
+    _store(place, dump_books(books))
+    return books
+
+
+def _key(files: Sequence[RuleFile], placeholders: Placeholders) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    versions = [(dialect.name, dialect.version) for dialect in DIALECTS]
+    digest.update(repr((trailhound.__version__, versions, sorted(placeholders.items()))).encode())
+    for file in files:
+        digest.update(f"\0{len(file.path)}\0{file.path}\0{len(file.data)}\0".encode())
+        digest.update(file.data)
+    return digest.hexdigest()
+
+
+def _store(place: Path, data: bytes) -> None:
+    # A cache that cannot be written costs time and nothing else, so it is not an error.
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
+            file.write(data)
+        os.replace(file.name, place)
+        caches = sorted(place.parent.glob("rules-*.json"), key=lambda p: p.stat().st_mtime)
+        for old in caches[:-_CACHES_KEPT]:
+            old.unlink()
+    except OSError:
+        return

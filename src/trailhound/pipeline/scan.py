@@ -1,0 +1,248 @@
+"""The scan: files in, findings and totals out."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from trailhound.engine.matching import Hit, finding_of
+from trailhound.engine.plan import Plan, SourceShape, make_plan
+from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
+from trailhound.intake.files import InputFile
+from trailhound.model.findings import Finding
+from trailhound.model.totals import RuleProblem, Totals
+from trailhound.pipeline.reading import UnitReader
+from trailhound.pipeline.rulebooks import LoadedRules
+from trailhound.pipeline.spool import Spool
+from trailhound.pipeline.tally import Tally
+from trailhound.pipeline.units import Unit, cut
+from trailhound.rules.ir import Rule
+from trailhound.sources import SOURCES
+from trailhound.sources.contract import Source
+
+REQUESTS_REMEMBERED = 200_000
+"""How many (rule, request) pairs are remembered to tell a repeat of a finding."""
+_EXPLAINED_PER_RULE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What to scan and with what."""
+
+    files: Sequence[InputFile]
+    rules: LoadedRules
+    jobs: int = 1
+    """Worker processes; 1: this one."""
+    explain_all: bool = False
+    """Explain every finding; else the first few of each rule, for outlets that show no more."""
+
+
+def run_scan(
+    scan: Scan,
+    deliver: Callable[[Finding], None],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Totals:
+    """Scan files.
+
+    Findings of single events come in the order they are read; those of windows follow, in
+    event time. The result does not depend on `jobs`.
+
+    Args:
+        scan: what to do.
+        deliver: takes each finding.
+        progress: called with the number of bytes just read.
+    """
+    started = time.monotonic()
+    plan = plan_for(scan.rules.ruleset.rules)
+    tally = Tally()
+    requests = _Requests()
+
+    def out(finding: Finding) -> None:
+        tally.found(finding)
+        deliver(finding)
+
+    with Spool() as spool:
+        units = cut(scan.files)
+        explain = _EXPLAINED_PER_RULE if not scan.explain_all else None
+        if scan.jobs > 1 and len(units) > 1:
+            results = _pooled(units, scan, explain, progress)
+        else:
+            results = _here(units, plan, explain, progress)
+        for found in results:
+            if isinstance(found, Tally):
+                tally.add(found)
+            elif isinstance(found, Feed):
+                if requests.first(found.window, found.rule, found.event.envelope.request_uid):
+                    spool.add(found)
+            elif requests.first(-1, found.rule.uid, found.events[0].envelope.request_uid):
+                out(found)
+            else:
+                tally.repeats += 1
+        state = WindowState()
+        for finding in step(plan, state, spool.sorted()):
+            if _speaks(plan, finding):
+                out(finding)
+        for finding in finish(plan, state):
+            if _speaks(plan, finding):
+                out(finding)
+    return _totals(plan, scan.rules, tally, time.monotonic() - started)
+
+
+def plan_for(rules: Sequence[Rule], sources: tuple[Source, ...] = SOURCES) -> Plan:
+    """Make the plan of rules for sources."""
+    shapes = [
+        SourceShape(
+            name=source.name,
+            routes=source.routes,
+            discriminators=source.gate.discriminators if source.gate else (),
+            gated_view=source.gate.view if source.gate else "",
+        )
+        for source in sources
+    ]
+    return make_plan(rules, shapes)
+
+
+class _Requests:
+    """Remembers requests, so that one request is one finding of a rule.
+
+    Kubernetes logs a request at several stages, CloudTrail delivers to several trails; the
+    sender's id of the request tells.
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[int, int | str, str], None] = OrderedDict()
+
+    def first(self, window: int, rule: int | str, request_uid: str) -> bool:
+        """Whether this is the first of its kind. Without a request id every one is."""
+        if not request_uid:
+            return True
+        key = (window, rule, request_uid)
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > REQUESTS_REMEMBERED:
+            self._seen.popitem(last=False)
+        return True
+
+
+def _here(
+    units: Sequence[Unit], plan: Plan, explain: int | None, progress: Callable[[int], None]
+) -> Iterator[Finding | Feed | Tally]:
+    for unit in units:
+        yield from _read_unit(unit, plan, explain, progress)
+
+
+def _read_unit(
+    unit: Unit, plan: Plan, explain: int | None, progress: Callable[[int], None]
+) -> Iterator[Finding | Feed | Tally]:
+    reader = UnitReader(plan, SOURCES)
+    explained: dict[int, int] = {}
+    for group in unit.groups:
+        for hit in reader.read(group, progress):
+            yield from _outcomes(plan, hit, explained, explain)
+    yield reader.tally
+
+
+def _outcomes(
+    plan: Plan, hit: Hit, explained: dict[int, int], explain: int | None
+) -> Iterator[Finding | Feed]:
+    if hit.rule in plan.feeds:
+        yield from feeds_of(plan, hit.rule, hit.event, hit.document)
+    if not plan.rules[hit.rule].silent:
+        so_far = explained.get(hit.rule, 0)
+        explained[hit.rule] = so_far + 1
+        yield finding_of(plan, hit, explained=explain is None or so_far < explain)
+
+
+def _speaks(plan: Plan, finding: Finding) -> bool:
+    return not next(r.silent for r in plan.rules if r.info.uid == finding.rule.uid)
+
+
+# --- workers -----------------------------------------------------------------------------
+
+_worker_plan: Plan | None = None
+
+
+def _start_worker(rules: Sequence[Rule]) -> None:
+    global _worker_plan  # noqa: PLW0603 - a worker process has one plan, made once
+    _worker_plan = plan_for(rules)
+
+
+def _work(unit: Unit, explain: int | None) -> list[Finding | Feed | Tally]:
+    assert _worker_plan is not None  # noqa: S101 - set by the initializer
+    return list(_read_unit(unit, _worker_plan, explain, lambda _: None))
+
+
+def _pooled(
+    units: Sequence[Unit], scan: Scan, explain: int | None, progress: Callable[[int], None]
+) -> Iterator[Finding | Feed | Tally]:
+    context = get_context("forkserver")
+    with ProcessPoolExecutor(
+        max_workers=min(scan.jobs, len(units)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(scan.rules.ruleset.rules,),
+    ) as pool:
+        # A few units ahead of the one being merged, so that results do not pile up.
+        waiting: list[tuple[Unit, Future[list[Finding | Feed | Tally]]]] = []
+        rest = iter(units)
+        ahead = scan.jobs * 2
+        while True:
+            while len(waiting) < ahead and (unit := next(rest, None)) is not None:
+                waiting.append((unit, pool.submit(_work, unit, explain)))
+            if not waiting:
+                return
+            unit, future = waiting.pop(0)
+            yield from future.result()
+            progress(sum(file.size_bytes for group in unit.groups for file in group))
+
+
+def _totals(plan: Plan, rules: LoadedRules, tally: Tally, elapsed_s: float) -> Totals:
+    problems = [
+        RuleProblem(error.path, error.line, error.reason, error.rule)
+        for error in (*rules.ruleset.errors, *plan.errors)
+    ]
+    for index, count in sorted(tally.undecided.items()):
+        info = plan.rules[index].info
+        problems.append(
+            RuleProblem(
+                info.path,
+                info.line,
+                f"its regular expression took too long on {count:,} events, which it did not "
+                f"judge; first at {tally.undecided_at[index]}",
+                info.title,
+            )
+        )
+    blind = [
+        RuleProblem(
+            plan.rules[index].info.path,
+            plan.rules[index].info.line,
+            f"no source here serves {plan.rules[index].logsource}",
+            plan.rules[index].info.title,
+        )
+        for index in plan.homeless
+    ]
+    ran = {
+        rule.index
+        for key, view in plan.views.items()
+        if tally.views[key]
+        for rule in (*view.free, *(rule for gate in view.gates for rule in gate.rules))
+    }
+    return Totals(
+        events=dict(tally.events),
+        files_read=tally.files,
+        records_read=tally.records,
+        bytes_read=tally.size_bytes,
+        failures=tally.failures(),
+        rules_loaded=len(plan.rules),
+        rules_by_dialect=rules.by_dialect,
+        rules_ran=len(ran),
+        rule_problems=tuple(problems),
+        rules_blind=tuple(blind),
+        findings=dict(tally.levels),
+        first_ns=tally.first_ns,
+        last_ns=tally.last_ns,
+        elapsed_s=elapsed_s,
+    )

@@ -1,0 +1,83 @@
+"""Counting what a scan meets."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from trailhound.model.findings import Finding
+from trailhound.model.levels import Level
+from trailhound.model.records import ParseFailure
+from trailhound.model.totals import EXAMPLES_KEPT, FailureCount
+
+_REASONS_LIMIT = 500
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts; those of several units of work add up."""
+
+    events: Counter[str] = field(default_factory=Counter)
+    views: Counter[tuple[str, str]] = field(default_factory=Counter)
+    files: int = 0
+    records: int = 0
+    size_bytes: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[ParseFailure]] = field(default_factory=dict)
+    undecided: Counter[int] = field(default_factory=Counter)
+    """Rule index → events on which its pattern gave up."""
+    undecided_at: dict[int, str] = field(default_factory=dict)
+    """Rule index → where that happened first."""
+    repeats: int = 0
+    """Findings left out because the same rule had one of the same request."""
+    levels: Counter[Level] = field(default_factory=Counter)
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    def fail(self, failure: ParseFailure) -> None:
+        """Count a parse failure."""
+        reason = failure.reason
+        if reason not in self.examples and len(self.examples) >= _REASONS_LIMIT:
+            reason = "other"
+        (self.lost if failure.lost else self.kept)[reason] += 1
+        kept = self.examples.setdefault(reason, [])
+        if len(kept) < EXAMPLES_KEPT:
+            kept.append(failure)
+
+    def found(self, finding: Finding) -> None:
+        """Count a finding."""
+        self.levels[finding.rule.level] += 1
+        if finding.time_ns:
+            first, last = self.first_ns, self.last_ns
+            self.first_ns = finding.start_ns if first is None else min(first, finding.start_ns)
+            self.last_ns = finding.time_ns if last is None else max(last, finding.time_ns)
+
+    def add(self, other: "Tally") -> None:
+        """Add what another unit of work counted."""
+        self.events += other.events
+        self.views += other.views
+        self.files += other.files
+        self.records += other.records
+        self.size_bytes += other.size_bytes
+        self.lost += other.lost
+        self.kept += other.kept
+        for reason, failures in other.examples.items():
+            kept = self.examples.setdefault(reason, [])
+            kept.extend(failures[: EXAMPLES_KEPT - len(kept)])
+        self.undecided += other.undecided
+        for rule, place in other.undecided_at.items():
+            self.undecided_at.setdefault(rule, place)
+
+    def failures(self) -> tuple[FailureCount, ...]:
+        """Return the parse failures by reason, most frequent first."""
+        reasons: Iterable[str] = self.examples
+        counts = (
+            FailureCount(
+                reason=reason,
+                lost=self.lost[reason],
+                kept=self.kept[reason],
+                examples=tuple(self.examples[reason]),
+            )
+            for reason in reasons
+        )
+        return tuple(sorted(counts, key=lambda count: (-count.count, count.reason)))

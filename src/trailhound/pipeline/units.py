@@ -1,0 +1,59 @@
+"""How the work of a scan is cut: into units that do not depend on each other."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from msgspec import Struct
+
+from trailhound.intake.files import STDIN, InputFile
+
+_ROTATED = re.compile(
+    r"(?P<stem>.+?)(?:[.-](?P<turn>\d{1,14}))?(?:\.(?:gz|zst|zstd|bz2|xz))?", re.DOTALL
+)
+_UNIT_BYTES = 32 * 1024 * 1024
+
+
+class Unit(Struct, frozen=True):
+    """Files that one worker reads, in this order."""
+
+    groups: tuple[tuple[InputFile, ...], ...]
+    """Each group is one log: a file and its rotated predecessors, oldest first. Records that
+    belong together (auditd) may lie on either side of a rotation."""
+
+
+def cut(files: Iterable[InputFile]) -> list[Unit]:
+    """Cut files into units: whole logs, small ones together."""
+    logs: dict[tuple[str, str], list[InputFile]] = {}
+    for file in files:
+        path = PurePath(file.path)
+        rotated = _ROTATED.fullmatch(path.name)
+        stem = rotated["stem"] if rotated and file.path != STDIN else path.name
+        logs.setdefault((str(path.parent), stem), []).append(file)
+    units: list[Unit] = []
+    held: list[tuple[InputFile, ...]] = []
+    size = 0
+    for log in logs.values():
+        held.append(tuple(sorted(log, key=_age)))
+        size += sum(file.size_bytes for file in log)
+        if size >= _UNIT_BYTES:
+            units.append(Unit(tuple(held)))
+            held, size = [], 0
+    if held:
+        units.append(Unit(tuple(held)))
+    return units
+
+
+def size_of(units: Sequence[Unit]) -> int:
+    """Bytes on disk of all units together."""
+    return sum(file.size_bytes for unit in units for group in unit.groups for file in group)
+
+
+def _age(file: InputFile) -> tuple[int, int, str]:
+    rotated = _ROTATED.fullmatch(PurePath(file.path).name)
+    turn = rotated["turn"] if rotated else None
+    if turn is None:
+        return (2, 0, file.path)
+    if len(turn) >= 6:  # a date: the larger, the newer
+        return (1, int(turn), file.path)
+    return (1, -int(turn), file.path)  # a count: the larger, the older
