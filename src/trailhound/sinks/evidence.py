@@ -1,0 +1,35 @@
+"""The documents behind a finding, as far as an output carries them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trailhound.sinks.encode import fragment, json_text
+
+DOCUMENTS_SHOWN = 3
+"""Events of a finding, from the first on, that carry their document."""
+DOCUMENT_LIMIT_BYTES = 65_536
+"""A longer document is cut, and said to be."""
+
+
+def document_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document for a JSON output.
+
+    Returns:
+        `document`, the object as its source wrote it; or, if its JSON takes more than
+        `DOCUMENT_LIMIT_BYTES` in UTF-8, `document_text` with the beginning of that JSON and
+        `truncated`.
+    """
+    text = json_text(document)
+    if fits(text):
+        return {"document": fragment(text)}
+    return {"document_text": beginning(text), "truncated": True}
+
+
+def fits(text: str) -> bool:
+    """Whether JSON text is short enough to be carried whole."""
+    return len(text.encode()) <= DOCUMENT_LIMIT_BYTES
+
+
+def beginning(text: str) -> str:
+    """Return as much of `text` as fits, cut between characters."""
+    return text.encode()[:DOCUMENT_LIMIT_BYTES].decode("utf-8", "ignore")

@@ -1,0 +1,152 @@
+"""Findings and totals as plain documents: the form of `json` and `ndjson`."""
+
+from typing import Any
+
+from trailhound.model.events import Event, Outcome
+from trailhound.model.findings import Explanation, Finding
+from trailhound.model.levels import Level
+from trailhound.model.records import Origin, ParseFailure
+from trailhound.model.totals import RuleProblem, Totals
+from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields
+from trailhound.sinks.wording import rfc3339, source_ip, subject
+
+_EXPLANATION_DEPTH_LIMIT = 60
+
+
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a finding for JSON. Every key is always there; absent text is empty.
+
+    `time` and `start` are RFC 3339 in UTC, null where the source gave none.
+    """
+    envelope = subject(finding)
+    rule = finding.rule
+    return {
+        "uid": finding.uid,
+        "rule": {
+            "uid": rule.uid,
+            "title": rule.title,
+            "level": rule.level.label,
+            "dialect": rule.dialect,
+            "path": rule.path,
+            "line": rule.line,
+            "description": rule.description,
+            "tags": rule.tags,
+            "references": rule.references,
+            "false_positives": rule.false_positives,
+            "author": rule.author,
+            "status": rule.status,
+        },
+        "level": rule.level.label,
+        "time": rfc3339(finding.time_ns),
+        "start": rfc3339(finding.start_ns),
+        "actor": finding.actor,
+        "invoked_by": envelope.invoked_by,
+        "action": envelope.action,
+        "target": {
+            "type": envelope.target_type,
+            "namespace": envelope.target_namespace,
+            "name": envelope.target_name,
+        },
+        "src_ip": source_ip(finding),
+        "device": envelope.device,
+        "outcome": outcome_word(envelope.outcome),
+        "request_uid": envelope.request_uid,
+        "event_count": finding.event_count,
+        "group": dict(finding.group),
+        "reason": finding.reason,
+        "explanation": explanation_document(finding.explanation),
+        "events": [
+            _event(event, with_document=index < DOCUMENTS_SHOWN)
+            for index, event in enumerate(finding.events)
+        ],
+    }
+
+
+def totals_document(totals: Totals) -> dict[str, Any]:
+    """Return the totals of a scan for JSON."""
+    return {
+        "events": dict(totals.events),
+        "files_read": totals.files_read,
+        "records_read": totals.records_read,
+        "bytes_read": totals.bytes_read,
+        "records_lost": totals.records_lost,
+        "records_odd": totals.records_kept,
+        "failures": [
+            {
+                "reason": failure.reason,
+                "lost": failure.lost,
+                "kept": failure.kept,
+                "examples": [_failure(example) for example in failure.examples],
+            }
+            for failure in totals.failures
+        ],
+        "rules": {
+            "loaded": totals.rules_loaded,
+            "by_dialect": dict(totals.rules_by_dialect),
+            "ran": totals.rules_ran,
+            "problems": [_problem(problem) for problem in totals.rule_problems],
+            "never_match_here": [_problem(problem) for problem in totals.rules_blind],
+        },
+        "findings": {level.label: totals.findings.get(level, 0) for level in reversed(Level)},
+        "first_time": None if totals.first_ns is None else rfc3339(totals.first_ns),
+        "last_time": None if totals.last_ns is None else rfc3339(totals.last_ns),
+        "elapsed_s": totals.elapsed_s,
+    }
+
+
+def explanation_document(node: Explanation | None, depth: int = 0) -> dict[str, Any] | None:
+    """Return an explanation tree for JSON; None where the rule's dialect gives none."""
+    if node is None:
+        return None
+    document: dict[str, Any] = {"label": node.label, "matched": node.matched}
+    if node.path:
+        document["path"] = node.path
+        document["value"] = node.value
+    if node.children:
+        if depth < _EXPLANATION_DEPTH_LIMIT:
+            document["children"] = [
+                explanation_document(child, depth + 1) for child in node.children
+            ]
+        else:
+            document["truncated"] = True
+    return document
+
+
+def origin_document(origin: Origin) -> dict[str, Any]:
+    """Return where a record stands, for JSON."""
+    return {"path": origin.path, "line": origin.line, "element": origin.element}
+
+
+def outcome_word(outcome: Outcome) -> str:
+    """Return an outcome as a word: `unknown`, `success` or `failure`."""
+    return outcome.name.lower()
+
+
+def _event(event: Event, *, with_document: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "source": event.source,
+        "uid": event.uid,
+        "origins": [origin_document(origin) for origin in event.origins],
+        "time": rfc3339(event.envelope.time_ns),
+        "notes": event.notes,
+    }
+    if with_document:
+        document.update(document_fields(event.document))
+    return document
+
+
+def _failure(failure: ParseFailure) -> dict[str, Any]:
+    return {
+        "origin": origin_document(failure.origin),
+        "detail": failure.detail,
+        "lost": failure.lost,
+    }
+
+
+def _problem(problem: RuleProblem) -> dict[str, Any]:
+    return {
+        "path": problem.path,
+        "line": problem.line,
+        "rule": problem.rule,
+        "reason": problem.reason,
+    }

@@ -1,0 +1,171 @@
+"""OCSF objects of one event: from the envelope alone, whatever the source (OCSF 1.5.0)."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from trailhound.model.events import Envelope, Event, Outcome
+from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields
+from trailhound.sinks.native import origin_document
+from trailhound.sinks.wording import target
+
+_API_ACTIVITY, _PROCESS_ACTIVITY = 6003, 1007
+_OBSERVABLES_LIMIT = 50
+_IP_LENGTH_LIMIT = 40
+_HOSTNAME, _IP, _USER_NAME, _RESOURCE, _USER_AGENT = 1, 2, 4, 38, 16
+_OBSERVABLE_TYPES = {
+    _HOSTNAME: "Hostname",
+    _IP: "IP Address",
+    _USER_NAME: "User Name",
+    _RESOURCE: "Resource Details Object: name",
+    _USER_AGENT: "HTTP User-Agent",
+}
+
+
+def evidence(event: Event, index: int) -> dict[str, Any]:
+    """Return `evidences` entry number `index` of a finding, with its document if it is early.
+
+    `data` holds what has no attribute of its own: where the records stand, the identity behind
+    the actor (`actor.invoked_by` is deprecated since OCSF 1.2 and meant a service), the notes
+    and the document.
+    """
+    envelope = event.envelope
+    return {
+        "uid": event.uid,
+        "name": event.source,
+        "actor": actor(envelope),
+        "src_endpoint": endpoint(envelope),
+        "api": _api(envelope),
+        "process": _process(event),
+        "http_request": {"user_agent": envelope.user_agent},
+        "device": device(envelope),
+        "resources": [resource(envelope)],
+        "data": {
+            "origins": [origin_document(origin) for origin in event.origins],
+            "invoked_by": envelope.invoked_by,
+            "notes": list(event.notes),
+            **(document_fields(event.document) if index < DOCUMENTS_SHOWN else {}),
+        },
+    }
+
+
+def actor(envelope: Envelope) -> dict[str, Any]:
+    """Return who acted, empty where the event names nobody."""
+    return pruned(
+        {
+            "user": {
+                "name": envelope.actor_name,
+                "uid": envelope.actor_uid,
+                "type": envelope.actor_type,
+                "type_id": 99 if envelope.actor_type else None,
+                "groups": [{"name": group} for group in envelope.actor_groups if group],
+            }
+            if envelope.actor_name or envelope.actor_uid
+            else None,
+            "session": {"uid": envelope.session_uid},
+        }
+    )
+
+
+def device(envelope: Envelope) -> dict[str, Any]:
+    """Return where it was recorded. Its kind is not known: a host, a cluster or an account."""
+    return {"name": envelope.device, "type_id": 0, "type": "Unknown"} if envelope.device else {}
+
+
+def endpoint(envelope: Envelope) -> dict[str, Any]:
+    """Return where it came from: `ip` where it is an address, else `name`."""
+    if is_ip(envelope.src_ip):
+        return {"ip": envelope.src_ip}
+    return {"name": envelope.src_ip} if envelope.src_ip else {}
+
+
+def resource(envelope: Envelope) -> dict[str, Any]:
+    """Return what it was done to, empty where the event names nothing."""
+    if not target(envelope):
+        return {}
+    return pruned(
+        {
+            "name": envelope.target_name or envelope.target_type or envelope.target_namespace,
+            "type": envelope.target_type,
+            "namespace": envelope.target_namespace,
+        }
+    )
+
+
+def observables(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return the values an analyst pivots on, each once, with the attribute they stand in."""
+    found: dict[tuple[int, str], str] = {}
+    for index, event in enumerate(events):
+        envelope = event.envelope
+        here = f"evidences[{index}]"
+        address = "src_endpoint.ip" if is_ip(envelope.src_ip) else ""
+        for type_id, attribute, value in (
+            (_USER_NAME, "actor.user.name", envelope.actor_name),
+            (_USER_NAME, "data.invoked_by", envelope.invoked_by),
+            (_IP, address, envelope.src_ip if address else ""),
+            (_HOSTNAME, "device.name", envelope.device),
+            (_RESOURCE, "resources[0].name", envelope.target_name),
+            (_USER_AGENT, "http_request.user_agent", envelope.user_agent),
+        ):
+            if value and len(found) < _OBSERVABLES_LIMIT:
+                found.setdefault((type_id, value), f"{here}.{attribute}")
+    return [
+        {"name": name, "type_id": type_id, "type": _OBSERVABLE_TYPES[type_id], "value": value}
+        for (type_id, value), name in found.items()
+    ]
+
+
+def is_ip(text: str) -> bool:
+    """Whether text is an IPv4 or IPv6 address as OCSF's `ip_t` takes it."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return len(text) <= _IP_LENGTH_LIMIT
+
+
+def pruned(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without the attributes that say nothing: None, "", [] and {}.
+
+    OCSF has no null. Documents from logs, which are fragments, are left as they are.
+    """
+    kept = ((key, _pruned(item)) for key, item in document.items())
+    return {key: item for key, item in kept if not _empty(item)}
+
+
+def _api(envelope: Envelope) -> dict[str, Any] | None:
+    if envelope.class_uid != _API_ACTIVITY or not envelope.action:
+        return None
+    detail = envelope.outcome_detail
+    failed = envelope.outcome == Outcome.FAILURE
+    code = int(detail) if detail.isascii() and detail.isdigit() and len(detail) < 9 else None
+    words = detail if code is None else ""
+    return {
+        "operation": envelope.action,
+        "request": {"uid": envelope.request_uid} if envelope.request_uid else None,
+        "response": {
+            "code": code,
+            "error": words if failed else "",
+            "message": "" if failed else words,
+        },
+    }
+
+
+def _process(event: Event) -> dict[str, Any] | None:
+    """A process, known by the event that started it: the envelope has no process id."""
+    envelope = event.envelope
+    if envelope.class_uid != _PROCESS_ACTIVITY:
+        return None
+    return {"uid": event.uid, "name": envelope.target_name}
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return pruned(value)
+    if isinstance(value, list | tuple):
+        return [item for item in map(_pruned, value) if not _empty(item)]
+    return value
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
