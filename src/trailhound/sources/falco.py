@@ -36,7 +36,7 @@ def _recognises(payload: Payload) -> bool:
         return False
     if priority.lower() not in _PRIORITIES or "time" not in document:
         return False
-    return any(name in document for name in ("output_fields", "outputFields", "output")) or (
+    return any(name in document for name in (*_FIELDS_KEYS, "output")) or (
         "hostname" in document and "source" in document
     )
 
@@ -44,13 +44,20 @@ def _recognises(payload: Payload) -> bool:
 # --- fields of an alert ------------------------------------------------------------------
 
 
+# gRPC messages in their JSON form have camel case names (Protocol Buffers, "ProtoJSON").
+_FIELDS_KEYS = ("output_fields", "outputFields")
+
+
 def _fields(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    # gRPC messages in their JSON form have camel case names (Protocol Buffers, "ProtoJSON").
-    for name in ("output_fields", "outputFields"):
+    for name in _FIELDS_KEYS:
         value = document.get(name)
         if isinstance(value, Mapping):
             return value
     return {}
+
+
+def _is_spoilt(value: object) -> bool:
+    return value is not None and not isinstance(value, Mapping)
 
 
 def _known(value: Any) -> Any:
@@ -203,10 +210,10 @@ def _process(document: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
     elif call not in _EXECS or document.get("source") not in (None, "syscall", "SYSCALL"):
         return None
-    found = {name: _field(field)(document) for name, field in _PROCESS.items()}
-    if found["Image"] is None and found["CommandLine"] is None:
-        return None
-    return {name: value for name, value in found.items() if value is not None}
+    fields = _fields(document)
+    found = {name: fields.get(field) for name, field in _PROCESS.items()}
+    found = {name: value for name, value in found.items() if _known(value) is not None}
+    return found if "Image" in found or "CommandLine" in found else None
 
 
 class _Reader:
@@ -221,7 +228,9 @@ class _Reader:
         process = _process(document)
         if process is not None:
             views[_PROCESS_VIEW] = (process,)
-        yield Event("falco", document, (payload.origin,), views, describe)
+        spoilt = [name for name in _FIELDS_KEYS if _is_spoilt(document.get(name))]
+        notes = tuple(f"{name} is not an object" for name in spoilt)
+        yield Event("falco", document, (payload.origin,), views, describe, notes)
         if _time_ns(document) is None:
             yield ParseFailure(
                 payload.origin,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
-from trailhound.sources.cloudtrail.identity import actor_name, invoked_by, src_ip
+from trailhound.sources.cloudtrail.identity import actor_name, actor_uid, invoked_by, src_ip
 from trailhound.sources.cloudtrail.target import target
 from trailhound.sources.cloudtrail.values import below, first_text, text
 from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of, value_at
@@ -96,7 +96,8 @@ def _outcome(document: Mapping[str, Any]) -> Outcome:
         return Outcome.FAILURE
     # Only a call is known to have gone well because it reports no error.
     calls = (None, "AwsApiCall", "AwsConsoleAction", "AwsVpceEvent")
-    return Outcome.SUCCESS if document.get("eventType") in calls else Outcome.UNKNOWN
+    called = document.get("eventName") and document.get("eventType") in calls
+    return Outcome.SUCCESS if called else Outcome.UNKNOWN
 
 
 def _error(document: Mapping[str, Any]) -> Any:
@@ -131,12 +132,7 @@ _ENVELOPE: EnvelopeMap = {
     "activity_id": (_activity_id,),
     "action": ("eventName", "insightDetails.insightType", "insightType"),
     "actor_name": (actor_name,),
-    "actor_uid": (
-        "userIdentity.arn",
-        "userIdentity.principalId",
-        "userIdentity.onBehalfOf.userId",
-        "userIdentity.accountId",
-    ),
+    "actor_uid": (actor_uid,),
     "actor_type": ("userIdentity.type",),
     "invoked_by": (invoked_by,),
     "session_uid": ("userIdentity.accessKeyId", "userIdentity.credentialId"),

@@ -87,6 +87,9 @@ FIELDS = {
     "insightDetails.insightContext.*": "Statistics and who contributed.",
     "insightSource": "Insights of an event data store: the store analysed.",
     "insightState": "The same: Start or End.",
+    "insightEventSource": "The same: service with unusual activity.",
+    "insightEventName": "The same: API with unusual activity.",
+    "insightErrorCode": "The same: error code whose rate is unusual.",
     "insightType": "The same: type of the insight.",
     "insightContext.*": "The same: statistics and who contributed.",
 }

@@ -18,6 +18,13 @@ def actor_name(document: Mapping[str, Any]) -> str | None:
     return first_text((*getters, *_ANY_NAME), identity)
 
 
+def actor_uid(document: Mapping[str, Any]) -> str | None:
+    """Return the principal's ARN, else its id; the account only where that is the actor."""
+    identity = below(document, "userIdentity")
+    account = ("accountId",) if identity.get("type") == "AWSAccount" else ()
+    return first_text(("arn", "principalId", "onBehalfOf.userId", *account), identity)
+
+
 def invoked_by(document: Mapping[str, Any]) -> str | None:
     """Return who stands behind the actor: a person if named, else the role, else the service."""
     identity = below(document, "userIdentity")
@@ -28,8 +35,8 @@ def invoked_by(document: Mapping[str, Any]) -> str | None:
         found = text(value_at(identity, path))
         if found is not None and found not in themselves:
             return found
-    caller = text(document.get("sourceIPAddress"))
-    return caller if caller and caller not in themselves and not is_ip(caller) else None
+    caller = text(document.get("sourceIPAddress")) or ""
+    return caller if _is_service(caller) and caller not in themselves else None
 
 
 def src_ip(document: Mapping[str, Any]) -> str | None:
@@ -39,6 +46,10 @@ def src_ip(document: Mapping[str, Any]) -> str | None:
     """
     caller = text(document.get("sourceIPAddress"))
     return caller if caller and is_ip(caller) else None
+
+
+def _is_service(caller: str) -> bool:
+    return caller == "AWS Internal" or ".amazonaws.com" in caller
 
 
 def _arn_name(identity: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any
 from msgspec import Struct
 
 from trailhound.sources.cloudtrail.values import arn_type, first_text, reach, text
-from trailhound.sources.mapping import value_at
 
 
 class Target(Struct, frozen=True):
@@ -25,8 +24,7 @@ class Target(Struct, frozen=True):
 def target(document: Mapping[str, Any]) -> Target:
     """Return the first resource that the record lists, else the one that the request names."""
     if document.get("eventType") == "AwsCloudTrailInsight":
-        called = ("insightDetails.eventSource", "insightDetails.eventName")
-        names = [text(value_at(document, path)) for path in called]
+        names = (first_text(paths, document) for paths in _INSIGHT_PATHS)
         return Target(":".join(name for name in names if name), "API")
     resources = document.get("resources")
     for resource in resources if isinstance(resources, list) else ():
@@ -58,6 +56,12 @@ def _named(document: Mapping[str, Any]) -> Target | None:
         return Target(name, kind or arn_type(name))
     return None
 
+
+# Of a trail, of an event data store.
+_INSIGHT_PATHS = (
+    ("insightDetails.eventSource", "insightEventSource"),
+    ("insightDetails.eventName", "insightEventName"),
+)
 
 _Names = tuple[tuple[str, str], ...]
 """(path below requestParameters, type of the resource it names), first found wins."""
@@ -120,7 +124,10 @@ _PARAMETERS: dict[str, _Names] = {
         ("dBSnapshotIdentifier", "AWS::RDS::DBSnapshot"),
     ),
     "route53": (("hostedZoneId", "AWS::Route53::HostedZone"),),
-    "secretsmanager": (("name", "AWS::SecretsManager::Secret"),),
+    "secretsmanager": (
+        ("name", "AWS::SecretsManager::Secret"),
+        ("secretIdList", "AWS::SecretsManager::Secret"),
+    ),
     "sns": (("topicArn", "AWS::SNS::Topic"),),
     "sqs": (("queueUrl", "AWS::SQS::Queue"), ("queueName", "AWS::SQS::Queue")),
     "ssm": (
