@@ -9,6 +9,7 @@ All views of an event but `process_creation` are the same: the document with the
 its message yields (`catalogue`).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,17 +21,20 @@ from trailhound.sources.linux_auth.catalogue import FIELDS, PROCESS_VIEW, ROUTES
 from trailhound.sources.linux_auth.envelope import describe, program_in
 from trailhound.sources.linux_auth.framing import (
     FACILITIES,
-    REPEATED_LAST,
     SEVERITIES,
     Frame,
     Stamp,
     frame,
 )
+from trailhound.sources.linux_auth.lines import Lines
 from trailhound.sources.linux_auth.messages import interpret, views_of
-from trailhound.sources.linux_auth.stamps import Calendar, iso
+from trailhound.sources.linux_auth.stamps import Calendar, iso, stamp_in
 
 _HEAD = 4096
-_HOSTS_KEPT = 1024
+_AUDIT = re.compile(
+    r"(?:\[[\w :.]{1,40}\] )?(?:audit: )?(?:node=\S{1,255} )?type=[\w\[\]-]{1,64} (?:msg=)?audit\(",
+    re.ASCII,
+)
 AMBIGUOUS = "ambiguous: the message can be read in two ways, and both are judged"
 IMPOSTOR = "not written by the program it names"
 
@@ -41,20 +45,24 @@ def _recognises(payload: Payload) -> bool:
     if payload.text is None:
         return False
     found = frame(payload.text[:_HEAD])
-    return found is not None and not _is_audit(found.message)
+    return found is not None and not _is_audit(found)
 
 
-def _is_audit(message: str) -> bool:
-    """Whether it is a record of the kernel's audit, sent through syslog: `auditd` reads those."""
-    return message.startswith(("type=", "node=")) and "msg=audit(" in message[:512]
+def _is_audit(found: Frame) -> bool:
+    """Whether it is a record of the kernel's audit, sent through syslog: `auditd` reads those.
+
+    Of other programs such text is just text, or anybody could hide a line from both sources.
+    """
+    carrier = found.program in ("", "kernel") or "audi" in found.program
+    return carrier and _AUDIT.match(found.message) is not None
 
 
 class _Reader:
-    """Reads lines in the order they come; knows of the past the last time and the last line."""
+    """Reads lines in the order they come; knows of the past the last times and lines."""
 
     def __init__(self) -> None:
         self._calendar = Calendar()
-        self._last: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._lines = Lines()
 
     def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
         """See `Reader`."""
@@ -74,8 +82,9 @@ class _Reader:
         document: dict[str, Any] = {"timestamp": found.stamp.text}
         if moment.inferred:
             document["time"] = iso(moment.time_ns)
-        if found.host:
-            document["host"] = found.host
+        host = found.host or payload.context.get("hostname")
+        if host and isinstance(host, str):
+            document["host"] = host
         document["program"] = found.program
         if found.pid is not None:
             document["pid"] = found.pid
@@ -87,15 +96,18 @@ class _Reader:
         document["message"] = found.message
         if found.structured_data is not None:
             document["structured_data"] = found.structured_data
-        self._link(payload.origin.path, document)
+        self._lines.link(payload.origin.path, document)
         odd = [reason for reason in (moment.odd, found.odd) if reason]
         return _give(payload, document, moment.notes, odd)
 
     def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
         time_ns = journal.time_ns_of_entry(entry)
+        if time_ns is None:
+            time_ns = stamp_in(entry)
         stamp = Stamp(text="", time_ns=time_ns)
         moment = self._calendar.complete(stamp, payload.origin.path, payload.context)
         document = {"timestamp": iso(moment.time_ns), **journal.document_of(entry)}
+        self._lines.link(payload.origin.path, document)
         notes = moment.notes
         if journal.is_impostor(entry):
             notes = (*notes, IMPOSTOR)
@@ -103,20 +115,6 @@ class _Reader:
         if entry["MESSAGE"] is None:
             odd.append("the message was too large for journalctl to print without --all")
         return _give(payload, document, notes, odd)
-
-    def _link(self, path: str, document: dict[str, Any]) -> None:
-        """Remember the line, or tie `last message repeated` to the one before it."""
-        last = self._last
-        key = (path, document.get("host", ""))
-        if not document["program"] and REPEATED_LAST.match(document["message"]) is not None:
-            if (before := last.get(key)) is not None:
-                document["repeats"] = {
-                    name: before[name] for name in ("program", "pid", "message") if name in before
-                }
-            return
-        if key not in last and len(last) >= _HOSTS_KEPT:
-            del last[next(iter(last))]
-        last[key] = document
 
 
 def _give(
@@ -127,6 +125,8 @@ def _give(
         notes = (*notes, AMBIGUOUS)
     if readings and "repeated" in readings[0]:
         notes = (*notes, f"stands for {readings[0]['repeated']} repeats of the message")
+    if "continues" in document:
+        notes = (*notes, "sudo cut the command; put together with the lines before")
     view: View = tuple({**document, **reading} for reading in readings) or (document,)
     views: dict[str, View] = dict.fromkeys(views_of(family, document), view)
     processes = tuple(_process(fields) for fields in view if _launches(fields))

@@ -29,7 +29,7 @@ _Make = Callable[[re.Match[str]], Fields]
 
 def read(message: str) -> list[Fields]:
     """Return the readings of a message: one, or none where it says nothing known."""
-    text = message.strip(" \n").removesuffix("#012")
+    text = message.strip(" ")
     for pattern, make in _FORMATS:
         if (found := pattern.match(text)) is not None:
             fields = make(found)
@@ -108,8 +108,8 @@ _FORMATS = (
         _maker("group-changed", "group", "user", "new_value", change="members"),
     ),
     _format(
-        r"set members of WORD to (.*)",
-        _maker("group-changed", "group", "new_value", change="members"),
+        r"set (members|administrators) of WORD to (.*)",
+        _maker("group-changed", "change", "group", "new_value"),
     ),
     _format(
         r"administrators of group WORD set by WORD to (.*)",

@@ -33,6 +33,7 @@ _DOCUMENT = {
     "repeats.program": "program of the line that `last message repeated` refers to",
     "repeats.pid": "its process id",
     "repeats.message": "its message",
+    "continues": "sudo's message so far, where it cut a long command over several lines",
 }
 _PARSED = {
     "event": "what happened, a stable word: `ssh-login-failed`, `sudo`, `user-created`",
@@ -40,6 +41,7 @@ _PARSED = {
     "repeated": "how many more times the message came, where the logger counted repeats",
     "reason": "why it failed or ended, in the program's words",
     "detail": "more of what the program said",
+    "continued": "true where the command was put together from several lines",
     "attempts": "number of failed attempts in one message",
     "user": "the account that acts, logs in, or is being logged in to",
     "target_user": "the account it becomes (sudo, su), or that is created or changed",

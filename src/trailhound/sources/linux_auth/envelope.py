@@ -80,6 +80,13 @@ def _time_ns(fields: Mapping[str, Any]) -> int | None:
     return time_ns_of(fields.get("time") or fields.get("timestamp"))
 
 
+def _class(fields: Mapping[str, Any]) -> tuple[int, int]:
+    event = fields.get("event", "")
+    if event == "ssh-disconnect" and ("preauth" in fields or "user" not in fields):
+        return 0, 0  # whoever left was never in, or the next line says who it was
+    return CLASSES.get(event, (0, 0))
+
+
 def _is_changed(fields: Mapping[str, Any]) -> bool:
     """Whether the action ran as an account other than the one that asked for it."""
     return fields.get("event") in ("sudo", "su", "pkexec")
@@ -114,8 +121,8 @@ def _target_type(fields: Mapping[str, Any]) -> str | None:
 
 _ENVELOPE: EnvelopeMap = {
     "time_ns": (_time_ns,),
-    "class_uid": (lambda fields: CLASSES.get(fields.get("event", ""), (0, 0))[0],),
-    "activity_id": (lambda fields: CLASSES.get(fields.get("event", ""), (0, 0))[1],),
+    "class_uid": (lambda fields: _class(fields)[0],),
+    "activity_id": (lambda fields: _class(fields)[1],),
     "action": ("event", "program"),
     "actor_name": (_actor, "user"),
     "actor_uid": (lambda fields: fields.get("uid") if "by_uid" in fields else None,),

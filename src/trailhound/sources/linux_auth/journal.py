@@ -19,7 +19,26 @@ _LAST_US = 253_402_300_800_000_000  # the year 10000
 
 def is_entry(document: Mapping[str, Any]) -> bool:
     """Whether a JSON object is an entry of the journal."""
-    return "MESSAGE" in document and any(mark in document for mark in _MARKS)
+    if "MESSAGE" not in document or not any(mark in document for mark in _MARKS):
+        return False
+    return not _is_audit(document)
+
+
+def _is_audit(entry: Mapping[str, Any]) -> bool:
+    """Whether it is a whole record of the kernel's audit: `auditd` reads those."""
+    return (
+        entry.get("_TRANSPORT") == "audit"
+        and isinstance(entry["MESSAGE"], str)
+        and text_of(entry.get("_AUDIT_TYPE_NAME")) != ""
+        and all(
+            isinstance(entry.get(name), str) and _is_number(entry[name])
+            for name in ("_AUDIT_ID", "_SOURCE_REALTIME_TIMESTAMP")
+        )
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def text_of(value: object) -> str:
@@ -45,7 +64,7 @@ def time_ns_of_entry(entry: Mapping[str, Any]) -> int | None:
     """When journald received the entry, UTC nanoseconds; None where it does not say."""
     for name in ("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP"):
         text = text_of(entry.get(name))
-        if text.isascii() and text.isdigit() and len(text) < 19 and int(text) < _LAST_US:
+        if _is_number(text) and int(text) < _LAST_US:
             return int(text) * 1000
     return None
 
@@ -63,7 +82,7 @@ def document_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     document["program"] = program
     pid = text_of(entry.get("_PID")) or text_of(entry.get("SYSLOG_PID"))
     if pid:
-        document["pid"] = int(pid) if pid.isascii() and pid.isdigit() and len(pid) < 19 else pid
+        document["pid"] = int(pid) if _is_number(pid) else pid
     facility, severity = text_of(entry.get("SYSLOG_FACILITY")), text_of(entry.get("PRIORITY"))
     if (name := _name(FACILITIES, facility)) is not None:
         document["facility"] = name

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from trailhound.sources.linux_auth import accounts, pam, privilege, services, sshd
 from trailhound.sources.linux_auth.framing import REPEATED, REPEATED_LAST
+from trailhound.sources.linux_auth.lines import CONTINUED, joined
 
 Fields = dict[str, Any]
 Read = Callable[[str], list[Fields]]
@@ -40,17 +41,17 @@ def interpret(document: Mapping[str, Any]) -> tuple[Family, list[Fields]]:
         The family, and what the message says: nothing where it is not known, one mapping, or
         two where attackers could have made the text so that two readings fit. Total.
     """
-    text: str = document["message"]
+    text: str = document["message"].rstrip(_ENDS).removesuffix("#012")
     program: str = document["program"]
     count = 0
     if text.startswith("message repeated ") and (found := REPEATED.match(text)) is not None:
         count = int(found[1])
-        text = text[found.end() :].removesuffix("]")
+        text = text[found.end() :].removesuffix("]").rstrip(_ENDS)
     elif not program and (found := REPEATED_LAST.match(text)) is not None:
         count = int(found[1])
         before = document.get("repeats")
         if before:
-            program, text = before["program"], before["message"]
+            program, text = before["program"], before["message"].rstrip(_ENDS)
     family = family_of(program)
     readings = _read(family, text, document)
     if count:
@@ -67,6 +68,10 @@ def _read(family: Family, text: str, document: Mapping[str, Any]) -> list[Fields
         ]
     if family.read is None:
         return []
+    if "continues" in document:
+        rest = text.partition(CONTINUED)[2]
+        readings = privilege.read_sudo(joined(document["continues"], rest))
+        return [reading | {"continued": True} for reading in readings]
     if family.read is services.read_systemd and "journal" in document:
         unit = document["journal"].get("UNIT")
         return services.read_systemd(text, unit if isinstance(unit, str) else "")
@@ -104,6 +109,7 @@ def _logger(program: str) -> Family:
     return Family((), lambda message: services.read_logger(message, program))
 
 
+_ENDS = " \t\r\n\0"
 _MODULE = re.compile(r"\((pam_\w{1,48})\Z", re.ASCII)
 _UNKNOWN = Family(())
 _SSHD = Family(("sshd", "auth"), sshd.read)

@@ -7,7 +7,7 @@ in the tag, `sshd(pam_unix)[1]:`.
 import re
 from typing import Any
 
-from trailhound.sources.linux_auth.peers import failure_fields, peer
+from trailhound.sources.linux_auth.peers import failures, peer
 
 Fields = dict[str, Any]
 
@@ -46,7 +46,7 @@ def read_body(text: str) -> list[Fields]:
             return [_session(event, text[len(start) :])]
     if text.startswith("authentication failure;"):
         fields: Fields = {"event": "auth-failure", "outcome": "failure"}
-        return [fields | failure_fields(text[23:].lstrip(" "))]
+        return [fields | named for named in failures(text[23:].lstrip(" "))]
     if text.startswith("password changed for "):
         return [{"event": "password-changed", "target_user": text[21:], "outcome": "success"}]
     return _refused(text) or _locked(text)

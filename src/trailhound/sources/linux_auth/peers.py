@@ -20,36 +20,33 @@ def peer(host: str, port: str | None = None) -> Fields:
     return fields
 
 
-def failure_fields(pairs: str) -> Fields:
+def failures(pairs: str) -> list[Fields]:
     """Read `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root` (pam_unix).
 
-    The keys stand in this order. The first four values cannot hold a space; `ruser`, `rhost`
-    and `user` can, and each is read up to the key that follows it.
+    The first four values cannot hold a blank, and neither can `rhost`; the peer may have made
+    up `ruser`, and `user` too. Where ` rhost=` stands more than once, it is read once from the
+    first and once from the last.
     """
-    at, found = 0, {}
-    for key in ("logname=", "uid=", "euid=", "tty=", "ruser=", "rhost="):
-        start = pairs.find(key, at) if not at else pairs.find(" " + key, at - 1)
-        if start < 0:
-            continue
-        at = start + len(key) + (1 if at else 0)
-        found[key] = at
-    starts = list(found.items())
-    tail = pairs.find(" user=", at)
+    first, last = pairs.find(" rhost="), pairs.rfind(" rhost=")
+    if first < 0:
+        return [_callers(pairs)]
+    return [
+        {**_callers(pairs[:at]), **_called(pairs[at + 7 :])} for at in dict.fromkeys((first, last))
+    ]
+
+
+def _callers(text: str) -> Fields:
+    head, _, ruser = text.partition(" ruser=")
     fields: Fields = {}
-    for position, (key, start) in enumerate(starts):
-        if position + 1 < len(starts):
-            following, begun = starts[position + 1]
-            value = pairs[start : begun - len(following) - 1]
-        else:
-            value = pairs[start : tail if tail >= 0 else len(pairs)]
-        if value := value.strip(" "):
-            fields[key[:-1]] = int(value) if _is_id(key, value) else value
-    if tail >= 0:
-        fields["user"] = pairs[tail + 6 :]
-    if "rhost" in fields:
-        fields |= peer(fields.pop("rhost"))
-    return fields
+    for pair in head.split(" ", 8)[:8]:
+        key, _, value = pair.partition("=")
+        if value and key in ("logname", "uid", "euid", "tty"):
+            is_id = key in ("uid", "euid") and value.isascii() and value.isdigit()
+            fields[key] = int(value) if is_id and len(value) < 12 else value
+    return fields | ({"ruser": ruser} if ruser else {})
 
 
-def _is_id(key: str, value: str) -> bool:
-    return key in ("uid=", "euid=") and value.isascii() and value.isdigit() and len(value) < 12
+def _called(text: str) -> Fields:
+    host, _, rest = text.partition(" ")
+    _, joint, user = rest.partition("user=")
+    return peer(host) | ({"user": user} if joint else {})

@@ -146,12 +146,16 @@ def read_polkit(message: str) -> list[Fields]:
     while (found := _PKEXEC.match(rest, at)) is not None:
         fields.setdefault(names[found[1]], found[2])
         at = found.end()
-    if rest.startswith("[COMMAND=", at):
-        fields["command"] = rest[at + 9 :].removesuffix("]")
     fields["outcome"] = "success" if executed else "failure"
     if not executed:
         fields["reason"] = reason
-    return [fields]
+    if not rest.startswith("[COMMAND=", at):
+        return [fields]
+    readings = [fields | {"command": rest[at + 9 :].removesuffix("]")}]
+    last = rest.rfind("] [COMMAND=")
+    if last >= at:  # of a directory or a command that is named so
+        readings.append(fields | {"command": rest[last + 11 :].removesuffix("]")})
+    return readings
 
 
 def _polkit(text: str) -> list[Fields]:

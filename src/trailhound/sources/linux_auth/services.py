@@ -71,7 +71,7 @@ def read_cron(message: str) -> list[Fields]:
     detail = text[found.end() :].removesuffix(")")
     fields: Fields = {"event": event, "user": user}
     if kind == "CMD":
-        fields["command"] = detail
+        fields["command"] = detail.strip(" ")
     elif kind == "RELOAD":
         fields["crontab"] = detail
     elif kind == "AUTH":

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trailhound.sources.linux_auth.peers import failure_fields, peer
+from trailhound.sources.linux_auth.peers import failures, peer
 
 Fields = dict[str, Any]
 
@@ -32,7 +32,6 @@ _DISCONNECT = re.compile(r"(\S{1,255}?)(?: port (\d{1,5}))?: ?(\d{1,10}): ", re.
 _REVERSE = re.compile(r"getaddrinfo for (\S{1,255}) \[(\S{1,64})\] failed", re.ASCII)
 _IP = re.compile(r"\bip=([^\s,)]{1,64})", re.ASCII)
 _DROPPED = re.compile(r"from \[(\S{1,64})\]:(\d{1,5})", re.ASCII)
-_STARTED = re.compile(r"(\S+(?: '[^']{0,255}')?)(?: on (\S+))? for (.*)\Z", re.ASCII | re.DOTALL)
 _CLIENT_STATES = ("authenticating user ", "invalid user ", "user ")
 
 
@@ -205,7 +204,8 @@ def _denied(word: str, rest: str) -> list[Fields]:
         if joint and "not from a permitted host" in tail:
             found = _IP.search(tail)
             return [fields | {"user": user, "reason": tail} | (peer(found[1]) if found else {})]
-        return [fields | {"reason": rest}] if rest.startswith("refused") else []
+        refused, _, reason = rest.partition(": ")
+        return [fields | {"reason": reason}] if refused == "refused" else []
     if word == "Access":
         user, joint, _ = rest.removeprefix("denied for user ").rpartition(" by PAM account")
         return [fields | {"user": user, "reason": "PAM account configuration"}] if joint else []
@@ -222,8 +222,8 @@ def _pam(_word: str, rest: str) -> list[Fields]:
     fields: Fields = {"event": "auth-failure", "outcome": "failure"}
     count, joint, pairs = rest.partition(" more authentication failure")
     if joint and count.isascii() and count.isdigit() and len(count) < 10:
-        named = failure_fields(pairs.partition("; ")[2])
-        return [fields | {"attempts": int(count)} | named]
+        fields["attempts"] = int(count)
+        return [fields | named for named in failures(pairs.partition("; ")[2])]
     reason, joint, who = rest.partition(" for ")
     if not joint:
         return []
@@ -241,6 +241,7 @@ def _probe(word: str, rest: str) -> list[Fields]:
             return [fields | peer(found[1], found[2])]
         host = rest.rpartition(" from ")[2]
         return [fields | (peer(host) if " " not in host else {})]
+    rest = rest.removeprefix("exchange: ")
     fields["reason"] = rest
     if rest.startswith("Connection from ") and (found := _START.match(rest, 16)) is not None:
         fields |= peer(found[1], found[2])
@@ -291,9 +292,11 @@ def _session(word: str, rest: str) -> list[Fields]:
         text = text[: found.start()]
     if not opened:
         return [fields | {"user": text.removeprefix("user ")}]
-    if (found := _STARTED.match(text)) is not None:
-        fields |= {"kind": found[1], "user": found[3]} | ({"tty": found[2]} if found[2] else {})
-    return [fields]
+    kind, _, user = text.rpartition(" for ")
+    named, joint, tty = kind.rpartition(" on ")
+    if joint and " " not in tty:
+        kind, fields["tty"] = named, tty
+    return [fields | {"kind": kind, "user": user}]
 
 
 def _server(_word: str, rest: str) -> list[Fields]:

@@ -16,6 +16,7 @@ that 29 February stands."""
 YEAR_INFERRED = "year inferred"
 ZONE_ASSUMED = "zone assumed UTC"
 TIME_TAKEN = "time taken from the record before"
+TIME_OF_WRAPPING = "time taken from what the record was wrapped in"
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
@@ -43,7 +44,7 @@ class Calendar:
     The year of a BSD stamp is the first of these that is known:
 
     1. the latest year that does not put it more than a day after the file was last written
-       (`modified_ns` of the payload's context) or its wrapping was stamped (`timestamp`);
+       (`modified_ns` of the payload's context) or after the stamp of its wrapping;
     2. the year of the record before it in the same file, moved by one where the time would
        otherwise jump back or ahead by more than eleven months;
     3. `DEFAULT_YEAR`.
@@ -67,12 +68,15 @@ class Calendar:
     def _complete(self, stamp: Stamp, path: str, context: Mapping[str, Any]) -> Moment:
         if stamp.time_ns is not None:
             return Moment(stamp.time_ns, inferred=False, notes=() if stamp.zoned else _ZONE)
-        anchor_ns = _anchor(context)
+        wrapped_ns = stamp_in(context)
+        anchor_ns = _modified_ns(context) if wrapped_ns is None else wrapped_ns
         if stamp.day:
             time_ns = self._dated(stamp, path, anchor_ns)
             if time_ns is not None:
                 notes = _ZONE if stamp.year else _YEAR_AND_ZONE
                 return Moment(time_ns, inferred=True, notes=notes)
+        if not stamp.text and wrapped_ns is not None:
+            return Moment(wrapped_ns, inferred=True, notes=(TIME_OF_WRAPPING,))
         before = self._last.get(path, anchor_ns)
         if before is None:
             before = _at(DEFAULT_YEAR, 1, 1, 0) or 0
@@ -109,12 +113,32 @@ _ZONE = (ZONE_ASSUMED,)
 _YEAR_AND_ZONE = (YEAR_INFERRED, ZONE_ASSUMED)
 
 
-def _anchor(context: Mapping[str, Any]) -> int | None:
-    stamped = context.get("timestamp")
-    if isinstance(stamped, str) and (time_ns := time_ns_of(stamped)) is not None:
-        return time_ns
+def stamp_in(known: Mapping[str, Any]) -> int | None:
+    """When a shipper says it took a record, UTC nanoseconds; None where it does not say."""
+    for name in ("timestamp", "@timestamp", "time", "date"):
+        if (time_ns := _stamped(known.get(name))) is not None:
+            return time_ns
+    return None
+
+
+def _modified_ns(context: Mapping[str, Any]) -> int | None:
     modified = context.get("modified_ns")
     return modified if isinstance(modified, int) else None
+
+
+def _stamped(value: object) -> int | None:
+    """Read what a wrapping says: ISO text, or seconds, ms, µs or ns since 1970 by their size."""
+    if isinstance(value, str):
+        return time_ns_of(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e8 < value < 1e19:
+        return None
+    scale = next(scale for limit, scale in _SCALES if value < limit)
+    if isinstance(value, float):  # which holds no more than microseconds
+        return round(value * (scale / 1000)) * 1000
+    return value * scale
+
+
+_SCALES = ((1e11, _SECOND), (1e14, 1_000_000), (1e17, 1000), (1e20, 1))
 
 
 def _at(year: int, month: int, day: int, clock_ns: int) -> int | None:
@@ -131,7 +155,7 @@ def _nearest(month: int, day: int, clock_ns: int, years: Any) -> int | None:
 
 
 def _around(year: int) -> list[int]:
-    return sorted(range(year - 8, year + 9), key=lambda other: (abs(other - year), -other))
+    return sorted(range(year - 8, year + 9), key=lambda other: (abs(other - year), other))
 
 
 def _year_of(time_ns: int) -> int:

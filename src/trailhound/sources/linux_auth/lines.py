@@ -1,0 +1,72 @@
+"""Lines that mean something only together with lines before them."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from trailhound.sources.linux_auth.framing import REPEATED_LAST
+
+CONTINUED = " : (command continued) "
+"""How sudo marks the rest of a command that was too long for one line."""
+
+_KEPT = 1024
+_JOINED_CHARACTERS = 1 << 16
+_V = TypeVar("_V")
+
+
+class Lines:
+    """Ties a line to those it needs, in the document, so that it can be read on its own.
+
+    - `repeats`: the line that `last message repeated 3 times` refers to, of the same host.
+    - `continues`: sudo's message so far, of the same host, process and user.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._sudo: dict[tuple[Any, ...], str] = {}
+
+    def link(self, path: str, document: dict[str, Any]) -> None:
+        """Add to a document what it needs of the past, and remember it."""
+        host, message = document.get("host", ""), document["message"]
+        program = document["program"]
+        if not program:
+            if REPEATED_LAST.match(message) is not None:
+                before = self._last.get((path, host), {})
+                document.update(_repeats(before))
+            return
+        _keep(self._last, (path, host), document)
+        if program.endswith("sudo"):
+            self._link_sudo(path, host, document)
+
+    def _link_sudo(self, path: str, host: str, document: dict[str, Any]) -> None:
+        message = document["message"]
+        user, mark, rest = message.partition(CONTINUED)
+        if not mark:
+            user = message.partition(" : ")[0]
+        key = (path, host, document.get("pid"), user.strip(" "))
+        if not mark:
+            _keep(self._sudo, key, message[:_JOINED_CHARACTERS])
+        elif (before := self._sudo.get(key)) is not None:
+            document["continues"] = before
+            _keep(self._sudo, key, joined(before, rest)[:_JOINED_CHARACTERS])
+
+
+def joined(before: str, rest: str) -> str:
+    """Put a command together again.
+
+    sudo breaks a line at a blank, which it drops, and inside a word only where a piece has no
+    blank at all (lib/eventlog/eventlog.c, `do_syslog_sudo`). The first piece always has one.
+    """
+    return f"{before} {rest}"
+
+
+def _repeats(before: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: before[name] for name in ("program", "pid", "message") if name in before}
+    return {"repeats": known} if known else {}
+
+
+def _keep(store: dict[Any, _V], key: Any, value: _V) -> None:
+    if key in store:
+        del store[key]
+    elif len(store) >= _KEPT:
+        del store[next(iter(store))]
+    store[key] = value
