@@ -1,0 +1,36 @@
+"""Made-up logs, written once and kept in `benchmarks/.data/` until the generator changes."""
+
+import hashlib
+from pathlib import Path
+
+from benchmarks import generate
+
+DATA = Path(__file__).resolve().parent / ".data"
+SEED = 1
+
+
+def _fingerprint() -> str:
+    digest = hashlib.blake2b(digest_size=4)
+    for path in sorted((Path(__file__).parent / "shapes").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def log(kind: str, *, events: int = 0, size_bytes: int = 0) -> Path:
+    """Path of a log of so many events or bytes; written first if it is not there."""
+    amount = f"{events}" if events else f"{size_bytes // 10**6}mb"
+    path = DATA / f"{kind}-{amount}-{_fingerprint()}.log"
+    if not path.exists():
+        for stale in DATA.glob(f"{kind}-{amount}-*.log"):
+            stale.unlink()
+        generate.write(kind, path, seed=SEED, events=events, size_bytes=size_bytes)
+    return path
+
+
+def events_in(path: Path) -> int:
+    """Number of lines, counted without keeping them."""
+    count = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            count += block.count(b"\n")
+    return count
