@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from trailhound.engine.tests import Check, any_of
+from trailhound.engine.tests import Check, any_of, check_of
 from trailhound.engine.values import getter, leaves, nodes, presence, text_of
 from trailhound.rules.ir import (
     And,
@@ -11,11 +11,14 @@ from trailhound.rules.ir import (
     Compare,
     Exists,
     Field,
+    InNetwork,
     IsNull,
     Keyword,
+    Like,
     Not,
     Or,
     Predicate,
+    Regex,
     SameAs,
     Some,
     Test,
@@ -31,6 +34,21 @@ def matcher(predicate: Predicate) -> Matcher:
     when the predicate holds a regular expression that cannot be compiled.
     """
     return _Compiler().compile(predicate)
+
+
+def check_patterns(predicate: Predicate) -> None:
+    """Raise `ValueError` if a pattern or network in a predicate cannot be compiled."""
+    match predicate:
+        case And() | Or() | AtLeast():
+            for item in predicate.items:
+                check_patterns(item)
+        case Not() | Some():
+            check_patterns(predicate.item)
+        case Compare() | Keyword():
+            if isinstance(predicate.test, Regex | InNetwork | Like):
+                check_of(predicate.test)
+        case Exists():
+            pass
 
 
 class _Compiler:

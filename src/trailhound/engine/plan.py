@@ -1,15 +1,15 @@
 """The plan: rules routed to views, compiled, and sorted behind gates."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from trailhound.engine.gates import Candidate, Gate, gates_for
-from trailhound.engine.match import matcher
-from trailhound.engine.tests import BadPattern
-from trailhound.engine.values import getter
+from trailhound.engine.match import check_patterns, matcher
+from trailhound.engine.values import Getter, getter
 from trailhound.model.logsource import LogSource, Route
-from trailhound.rules.ir import Field, Path, Rule, RuleError
+from trailhound.rules.ir import Field, Path, Predicate, Rule, RuleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,41 @@ class SourceShape:
     """The view for which gates may be read from undecoded lines; empty: none."""
 
 
-@dataclass(slots=True)
 class ViewPlan:
-    """The rules of one view of one source."""
+    """The rules of one view of one source; compiled when its first event comes."""
 
-    source: str
-    view: str
-    gates: tuple[Gate, ...]
-    free: tuple[Candidate, ...]
-    """Rules that no gate can hold back."""
-    _readers: tuple[tuple[Callable[[Any], list[Any]], ...], ...] = field(init=False)
+    def __init__(
+        self, source: "SourceShape", view: str, rules: Sequence[tuple[int, Predicate]]
+    ) -> None:
+        self.source = source.name
+        self.view = view
+        self.indices = tuple(index for index, _ in rules)
+        """Positions of its rules in the plan."""
+        self._shape = source
+        self._rules = tuple(rules)
 
-    def __post_init__(self) -> None:
-        self._readers = tuple(
+    @cached_property
+    def _compiled(self) -> tuple[tuple[Gate, ...], tuple[Candidate, ...]]:
+        # Compiled for each view anew: a compiled predicate remembers the document at hand.
+        rules = [Candidate(index, node, matcher(node)) for index, node in self._rules]
+        if self.view == self._shape.gated_view:
+            # Deeper fields cannot be read from a line that is not parsed whole.
+            return gates_for(rules, self._shape.discriminators, lambda path: len(path) <= 2)
+        return gates_for(rules, (), lambda _: True)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """The gates in front of its rules."""
+        return self._compiled[0]
+
+    @property
+    def free(self) -> tuple[Candidate, ...]:
+        """Rules that no gate can hold back."""
+        return self._compiled[1]
+
+    @cached_property
+    def _readers(self) -> tuple[tuple[Getter, ...], ...]:
+        return tuple(
             tuple(getter(Field(".".join(path), (path,))) for path in gate.paths)
             for gate in self.gates
         )
@@ -68,36 +90,26 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
     """Compile rules for the given sources."""
     errors: list[RuleError] = []
     homeless: list[int] = []
-    grouped: dict[tuple[str, str], list[Candidate]] = {}
+    grouped: dict[tuple[str, str], list[tuple[int, Predicate]]] = {}
     for index, rule in enumerate(rules):
         if rule.predicate is None:
+            continue
+        try:
+            check_patterns(rule.predicate)
+        except ValueError as error:
+            info = rule.info
+            errors.append(RuleError(info.path, info.line, str(error), rule=info.title))
             continue
         targets = _targets(rule.logsource, sources)
         if not targets:
             homeless.append(index)
-            continue
         for target in targets:
-            try:
-                # Compiled once per view: compiled predicates remember the document at hand.
-                compiled = Candidate(index, rule.predicate, matcher(rule.predicate))
-            except (BadPattern, ValueError) as error:
-                errors.append(
-                    RuleError(rule.info.path, rule.info.line, str(error), rule=rule.info.title)
-                )
-                break
-            grouped.setdefault(target, []).append(compiled)
+            grouped.setdefault(target, []).append((index, rule.predicate))
     shapes = {shape.name: shape for shape in sources}
-    views = {}
-    for (source, view), candidates in grouped.items():
-        shape = shapes[source]
-        gated = view == shape.gated_view
-        gates, free = gates_for(
-            candidates,
-            shape.discriminators if gated else (),
-            # Deeper fields cannot be read from an undecoded line; elsewhere any will do.
-            (lambda path: len(path) <= 2) if gated else (lambda path: True),  # noqa: ARG005
-        )
-        views[source, view] = ViewPlan(source, view, gates, free)
+    views = {
+        (source, view): ViewPlan(shapes[source], view, held)
+        for (source, view), held in grouped.items()
+    }
     uids = {rule.info.uid: index for index, rule in enumerate(rules)}
     feeds: dict[int, list[int]] = {}
     for index, rule in enumerate(rules):

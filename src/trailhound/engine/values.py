@@ -1,14 +1,13 @@
 """Reading fields out of documents, and values as text."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
 from trailhound.rules.ir import Field, Path
 
-Document = Mapping[str, Any]
 Getter = Callable[[Any], list[Any]]
 
 _ABSENT = object()
@@ -68,7 +67,7 @@ def leaves(document: Any) -> Iterator[str]:
     stack = [document]
     while stack:
         node = stack.pop()
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             stack.extend(reversed(list(node.values())))
         elif isinstance(node, list | tuple):
             stack.extend(reversed(node))
@@ -111,7 +110,7 @@ def _path_getter(path: Path) -> Getter:
         key = path[0]
 
         def read_one(document: Any) -> list[Any]:
-            if isinstance(document, Mapping):
+            if isinstance(document, dict):
                 value = document.get(key, _ABSENT)
                 if value is _ABSENT:
                     return []
@@ -125,9 +124,9 @@ def _path_getter(path: Path) -> Getter:
         both = f"{first}.{second}"
 
         def read_two(document: Any) -> list[Any]:
-            if isinstance(document, Mapping) and both not in document:
+            if isinstance(document, dict) and both not in document:
                 outer = document.get(first)
-                if isinstance(outer, Mapping):
+                if isinstance(outer, dict):
                     value = outer.get(second, _ABSENT)
                     if value is _ABSENT:
                         return []
@@ -155,7 +154,7 @@ def _walker(path: Path) -> Callable[[Any], list[Any]]:
             node, step = stack.pop()
             if step == end:
                 found.append(node)
-            elif isinstance(node, Mapping):
+            elif isinstance(node, dict):
                 for key, following in reversed(ways[step]):
                     value = node.get(key, _ABSENT)
                     if value is not _ABSENT:

@@ -75,7 +75,7 @@ class UnitReader:
         self, file: InputFile, block: Block, decoder: Decoder, source: Source
     ) -> Generator[Hit, None, int]:
         """Sift a block; return how many of its lines were plain records of the source."""
-        sifted = self._sieves[source.name].sift(block.data)
+        sifted = self._sieves[source.name].sift(block.data, block.line_count)
         gate = source.gate
         assert gate is not None  # noqa: S101 - sieves are made for gated sources
         self.tally.records += sifted.plain

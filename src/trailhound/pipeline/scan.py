@@ -224,12 +224,7 @@ def _totals(plan: Plan, rules: LoadedRules, tally: Tally, elapsed_s: float) -> T
         )
         for index in plan.homeless
     ]
-    ran = {
-        rule.index
-        for key, view in plan.views.items()
-        if tally.views[key]
-        for rule in (*view.free, *(rule for gate in view.gates for rule in gate.rules))
-    }
+    ran = {index for key, view in plan.views.items() if tally.views[key] for index in view.indices}
     return Totals(
         events=dict(tally.events),
         files_read=tally.files,

@@ -65,41 +65,41 @@ class Sieve:
                 gates.append(rule_gate)
         self._gates = tuple(gates)
         self._free: Alive = tuple(free[index] for index in sorted(free))
-        paths = dict.fromkeys(gate.signature)
-        for rule_gate in self._gates:
-            paths.update(dict.fromkeys(rule_gate.paths))
-        layout = _Layout(tuple(paths))
+        counted = frozenset(path for rule_gate in self._gates for path in rule_gate.paths)
+        layout = _Layout((*dict.fromkeys((*gate.signature, *sorted(counted))),), counted)
         self._occurrences = 0
         self._decoder = msgspec.json.Decoder(layout.record(), dec_hook=self._count)
         self._signature_of = layout.values(gate.signature)
-        self._keys_of = tuple(layout.values(rule_gate.paths) for rule_gate in self._gates)
-        # Occurrences are compared with values once for each field, whichever gates read it.
-        self._counted = layout.values(tuple(paths))
-        self._accepted: dict[tuple[Any, ...], bool] = {}
-        self._memory: list[dict[tuple[Any, ...], Alive]] = [{} for _ in self._gates]
+        self._accepted: dict[Any, bool] = {}
+        self._columns = []
+        claimed: set[Path] = set()
+        for rule_gate in self._gates:
+            # Each field is held against its occurrences once, whichever gates read it.
+            own = [path not in claimed for path in rule_gate.paths]
+            claimed.update(rule_gate.paths)
+            self._columns.append(_Column(rule_gate, layout.values(rule_gate.paths), own))
 
-    def sift(self, data: bytes) -> Sifted:
-        """Sift a block of whole lines."""
-        records = self._decode_all(data)
-        if records is None:
+    def sift(self, data: bytes, line_count: int) -> Sifted:
+        """Sift a block of `line_count` whole lines."""
+        records = self._decode(data)
+        if records is None or len(records) != line_count:
             return self._sift_slowly(data)
         try:
             alive = self._sift_fast(records)
-        except TypeError:  # a value that cannot be a key: a list or an object
-            return self._sift_slowly(data)
+        except TypeError:  # a list or an object where gates expect something simple
+            alive = None
         if alive is None:
             return self._sift_slowly(data)
         if not alive:
             return Sifted([], len(records), [], [])
-        lines = data.split(b"\n")
         candidates = [(index, alive[index]) for index in sorted(alive)]
-        return Sifted(lines, len(records), candidates, [])
+        return Sifted(data.split(b"\n"), len(records), candidates, [])
 
     def _count(self, _type: type, value: Any) -> Any:
         self._occurrences += 1
         return value
 
-    def _decode_all(self, data: bytes) -> list[Any] | None:
+    def _decode(self, data: bytes) -> list[Any] | None:
         if not data.isascii():
             try:
                 data.decode()
@@ -110,34 +110,29 @@ class Sieve:
             records: list[Any] = self._decoder.decode_lines(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
-        lines = data.count(b"\n") + (not data.endswith(b"\n"))
-        return records if len(records) == lines else None
+        return records
 
     def _sift_fast(self, records: list[Any]) -> dict[int, Alive] | None:
-        signatures = Counter(map(self._signature_of, records))
-        if not all(map(self._is_plain, signatures)):
-            return None
-        present = sum(
-            count * sum(value is not UNSET for value in values)
-            for values, count in Counter(map(self._counted, records)).items()
-        )
-        if present != self._occurrences:
+        if not all(map(self._is_plain, set(map(self._signature_of, records)))):
             return None
         alive: dict[int, Alive] = {}
         if self._free:
             alive = dict.fromkeys(range(len(records)), self._free)
-        for number, keys_of in enumerate(self._keys_of):
-            keys = list(map(keys_of, records))
-            wanted = {key: found for key in set(keys) if (found := self._alive(number, key))}
-            if not wanted:
-                continue
-            for index, key in enumerate(keys):
-                found = wanted.get(key)
-                if found:
-                    alive[index] = _union(alive[index], found) if index in alive else found
-        return alive
+        present = 0
+        for column in self._columns:
+            wanted: dict[Any, Alive] = {}
+            for key, count in Counter(map(column.read, records)).items():
+                values, rules = column.verdict(key)
+                present += values * count
+                if rules:
+                    wanted[key] = rules
+            if wanted:
+                for index, key in enumerate(map(column.read, records)):
+                    if key in wanted:
+                        alive[index] = _union(alive.get(index, ()), wanted[key])
+        return alive if present == self._occurrences else None
 
-    def _is_plain(self, signature: tuple[Any, ...]) -> bool:
+    def _is_plain(self, signature: Any) -> bool:
         verdict = self._accepted.get(signature)
         if verdict is None:
             verdict = self._accepts(signature)
@@ -145,16 +140,6 @@ class Sieve:
                 self._accepted.clear()
             self._accepted[signature] = verdict
         return verdict
-
-    def _alive(self, number: int, key: tuple[Any, ...]) -> Alive:
-        memory = self._memory[number]
-        found = memory.get(key)
-        if found is None:
-            found = self._gates[number].alive(tuple(map(_as_values, key)))
-            if len(memory) >= Gate.MEMORY:
-                memory.clear()
-            memory[key] = found
-        return found
 
     def _sift_slowly(self, data: bytes) -> Sifted:
         lines = data.split(b"\n")
@@ -164,44 +149,69 @@ class Sieve:
         for index, line in enumerate(lines):
             if not line.strip():
                 continue
-            verdict = self._judge(line)
-            if verdict is None:
+            alive = self._judge(line)
+            if alive is None:
                 strangers.append(index)
                 continue
             plain += 1
-            if verdict:
-                candidates.append((index, verdict))
+            if alive:
+                candidates.append((index, alive))
         return Sifted(lines, plain, candidates, strangers)
 
     def _judge(self, line: bytes) -> Alive | None:
         """Return the rules for one line; None where the exact path has to read it."""
-        records = self._decode_all(line)
+        records = self._decode(line)
         if records is None or len(records) != 1:
             return None
-        record = records[0]
-        signature = self._signature_of(record)
         try:
-            plain = self._is_plain(signature)
+            if not self._is_plain(self._signature_of(records[0])):
+                return None
         except TypeError:
             return None
-        occurring = sum(value is not UNSET for value in self._counted(record))
-        if not plain or occurring != self._occurrences:
-            return None
         alive = self._free
-        for number, keys_of in enumerate(self._keys_of):
-            key = keys_of(record)
-            try:
-                found = self._alive(number, key)
-            except TypeError:
-                found = self._gates[number].alive(tuple(map(_as_values, key)))
-            alive = _union(alive, found)
-        return alive
+        present = 0
+        for column in self._columns:
+            values, rules = column.verdict(column.read(records[0]))
+            present += values
+            alive = _union(alive, rules)
+        return alive if present == self._occurrences else None
+
+
+class _Column:
+    """What one gate reads of the records, and its verdicts by the values read."""
+
+    def __init__(self, gate: Gate, read: Callable[[Any], Any], own: list[bool]) -> None:
+        self.read = read
+        self._gate = gate
+        self._own = own
+        self._memory: dict[Any, tuple[int, Alive]] = {}
+
+    def verdict(self, key: Any) -> tuple[int, Alive]:
+        """Return how many of the gate's own fields are present, and the rules still alive."""
+        try:
+            known = self._memory.get(key)
+        except TypeError:
+            return self._decide(key)
+        if known is None:
+            known = self._decide(key)
+            if len(self._memory) >= Gate.MEMORY:
+                self._memory.clear()
+            self._memory[key] = known
+        return known
+
+    def _decide(self, key: Any) -> tuple[int, Alive]:
+        values = key if len(self._own) > 1 else (key,)
+        present = sum(
+            own and value is not UNSET for own, value in zip(self._own, values, strict=True)
+        )
+        return present, self._gate.alive(tuple(map(_as_values, values)))
 
 
 class _Layout:
     """The fields of interest as a msgspec type, and ways to read them from its instances."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], counted: frozenset[Path]) -> None:
+        self._counted = counted
         self._outer: dict[str, list[str]] = {}
         for path in paths:
             inner = self._outer.setdefault(path[0], [])
@@ -216,11 +226,11 @@ class _Layout:
         for number, (name, inner) in enumerate(self._outer.items()):
             rename[f"f{number}"] = name
             if not inner:
-                fields.append((f"f{number}", _Counted, UNSET))
+                fields.append((f"f{number}", self._type((name,)), UNSET))
                 continue
             below = msgspec.defstruct(
                 "Inner",
-                [(f"g{n}", _Counted, UNSET) for n in range(len(inner))],
+                [(f"g{n}", self._type((name, key)), UNSET) for n, key in enumerate(inner)],
                 rename={f"g{n}": key for n, key in enumerate(inner)},
                 frozen=True,
                 gc=False,
@@ -233,12 +243,12 @@ class _Layout:
                 fields.append((odd, Literal["\0"], UNSET))
         return msgspec.defstruct("Record", fields, rename=rename, gc=False)
 
-    def values(self, paths: Sequence[Path]) -> Callable[[Any], tuple[Any, ...]]:
-        """Return a function from a record to the values of some fields, as a tuple."""
-        read = attrgetter(*(self._attribute(path) for path in paths))
-        if len(paths) > 1:
-            return read
-        return lambda record: (read(record),)
+    def values(self, paths: Sequence[Path]) -> Callable[[Any], Any]:
+        """Return a function from a record to a tuple of values; of one field, the value."""
+        return attrgetter(*(self._attribute(path) for path in paths))
+
+    def _type(self, path: Path) -> Any:
+        return _Counted if path in self._counted else Any
 
     def _attribute(self, path: Path) -> str:
         first = f"f{self._names.index(path[0])}"

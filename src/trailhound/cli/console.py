@@ -1,0 +1,48 @@
+"""What every command shares: exit codes, messages, progress."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EXIT_FINDINGS = 1
+EXIT_USAGE = 2
+EXIT_NOTHING_READ = 3
+EXIT_INTERRUPTED = 130
+
+
+def complain(message: str) -> None:
+    """Tell the user what went wrong, on standard error."""
+    print(f"trailhound: {message}", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(title: str, total_bytes: int, *, wanted: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar over bytes on standard error, if that is a terminal.
+
+    Yields:
+        What to call with the number of bytes just done.
+    """
+    if not wanted or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task(title, total=total_bytes or None)
+        yield lambda size: progress.advance(task, size)

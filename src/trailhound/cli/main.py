@@ -1,0 +1,66 @@
+"""The command line: `trailhound COMMAND …`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import trailhound
+from trailhound.cli import rules, scan, sources
+from trailhound.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, complain
+from trailhound.model.errors import TrailhoundError
+
+_DESCRIPTION = """\
+Reads audit logs, runs the rules the field already writes, and shows what happened.
+
+  trailhound scan /var/log                      every log below a folder
+  trailhound scan audit.log --rules my-rules/   with rules of your own
+  trailhound rules explain my-rule.yml          where its fields come from
+"""
+_EPILOG = """\
+exit codes:
+  0  done
+  1  done, with findings at or above --fail-on
+  2  the command was not understood, or something it names is missing
+  3  done, but not one event could be read
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; the reference is generated from it."""
+    root = argparse.ArgumentParser(
+        prog="trailhound",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    root.add_argument("--version", action="version", version=f"trailhound {trailhound.__version__}")
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (scan, rules, sources):
+        command.add_parser(commands)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except TrailhoundError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does: not an error. What is still
+        # buffered must not be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

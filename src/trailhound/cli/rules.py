@@ -1,0 +1,189 @@
+"""`trailhound rules`: list, check and explain rules."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from trailhound.cli.console import EXIT_FINDINGS, progress_bar
+from trailhound.cli.ruleset import add_rule_options, loaded_rules
+from trailhound.intake.files import find_inputs
+from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.coverage import ViewCoverage, coverage, coverage_against
+from trailhound.rules.describe import describe
+from trailhound.rules.ir import And, AtLeast, Not, Or, Predicate, Rule, Some
+from trailhound.sinks.escape import visible
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+else:
+    Commands = Any
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its subcommands to the command line."""
+    command = commands.add_parser(
+        "rules",
+        help="list, check and explain rules",
+        description="List, check and explain rules.",
+        allow_abbrev=False,
+    )
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list", help="list every rule", description="List every rule.", allow_abbrev=False
+    )
+    lint = actions.add_parser(
+        "lint",
+        help="tell what is wrong with rules",
+        description="Tell what is wrong with rules, with file and line. "
+        "Exits with 1 where a rule cannot be used.",
+        allow_abbrev=False,
+    )
+    explain = actions.add_parser(
+        "explain",
+        help="tell what a rule asks and where its fields come from",
+        description="Tell what a rule asks, where its fields come from, and which of them can "
+        "never be present.",
+        allow_abbrev=False,
+    )
+    explain.add_argument("rule", metavar="RULE", help="file, id, title or part of a title")
+    explain.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="LOG",
+        help="count in these logs how often each field is there",
+    )
+    for action, run in ((listing, _list), (lint, _lint), (explain, _explain)):
+        add_rule_options(action)
+        action.add_argument("--json", action="store_true", help="print JSON")
+        action.set_defaults(run=run)
+
+
+def _list(options: argparse.Namespace) -> int:
+    loaded = loaded_rules(options)
+    if options.json:
+        print(orjson.dumps([_summary(rule) for rule in loaded.ruleset.rules]).decode())
+        return 0
+    for rule in loaded.ruleset.rules:
+        reads = "window" if rule.window else str(rule.logsource)
+        print(f"{rule.info.level.label:13}  {visible(rule.info.title)}  ({reads})")
+        print(f"{'':13}  {rule.info.uid}  {rule.info.path}:{rule.info.line}")
+    return 0
+
+
+def _lint(options: argparse.Namespace) -> int:
+    loaded = loaded_rules(options)
+    errors = loaded.ruleset.errors
+    notes = [(rule, note) for rule in loaded.ruleset.rules for note in rule.notes]
+    if options.json:
+        report = {
+            "errors": msgspec.to_builtins(errors),
+            "notes": [
+                {"path": rule.info.path, "line": note.line or rule.info.line, "text": note.text}
+                for rule, note in notes
+            ],
+        }
+        print(orjson.dumps(report).decode())
+    else:
+        for error in errors:
+            print(f"error: {visible(str(error))}")
+        for rule, note in notes:
+            line = note.line or rule.info.line
+            print(f"note: {rule.info.path}:{line}: {visible(note.text)}")
+        print(f"{len(loaded.ruleset.rules)} rules, {len(errors)} errors, {len(notes)} notes")
+    return EXIT_FINDINGS if errors else 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    rules = _named(options)
+    files = find_inputs(options.against)
+    reports = []
+    for rule in rules:
+        if files:
+            size = sum(file.size_bytes for file in files)
+            with progress_bar("reading", size, wanted=True) as progress:
+                views = coverage_against(rule, files, progress)
+        else:
+            views = coverage(rule)
+        if options.json:
+            reports.append({**_summary(rule), "views": msgspec.to_builtins(views)})
+        else:
+            _print_rule(rule, views)
+    if options.json:
+        print(orjson.dumps(reports).decode())
+    return 0
+
+
+def _named(options: argparse.Namespace) -> list[Rule]:
+    wanted: str = options.rule
+    if Path(wanted).is_file():
+        options.rules = [*options.rules, wanted]
+    loaded = loaded_rules(options)
+    rules = loaded.ruleset.rules
+    chosen: Sequence[Rule] = [rule for rule in rules if wanted in (rule.info.path, rule.info.uid)]
+    chosen = chosen or [rule for rule in rules if rule.info.title.lower() == wanted.lower()]
+    chosen = chosen or [rule for rule in rules if wanted.lower() in rule.info.title.lower()]
+    if not chosen:
+        for error in loaded.ruleset.errors:
+            if error.path == wanted:
+                raise TrailhoundError(f"the rule cannot be used: {error}")
+        raise TrailhoundError(f"no rule file, id or title fits {wanted!r}; see `rules list`")
+    return list(chosen)
+
+
+def _summary(rule: Rule) -> dict[str, Any]:
+    info = msgspec.to_builtins(rule.info)
+    return {
+        **info,
+        "level": rule.info.level.label,
+        "logsource": msgspec.to_builtins(rule.logsource),
+        "silent": rule.silent,
+        "notes": [note.text for note in rule.notes],
+        "predicate": msgspec.to_builtins(rule.predicate),
+        "window": msgspec.to_builtins(rule.window),
+    }
+
+
+def _print_rule(rule: Rule, views: Sequence[ViewCoverage]) -> None:
+    print(f"{visible(rule.info.title)}  [{rule.info.level.label}]")
+    print(f"  {rule.info.path}:{rule.info.line}  id {rule.info.uid}")
+    for note in rule.notes:
+        print(f"  note: {visible(note.text)}")
+    if rule.window is not None:
+        window = rule.window
+        print(f"  {window.kind} over {window.timespan_ns / 1e9:g} s of rules:")
+        for uid in window.rules:
+            print(f"    {uid}")
+        if window.group_by:
+            print(f"  grouped by {', '.join(field.name for field in window.group_by)}")
+    if rule.predicate is not None:
+        print(f"  reads {rule.logsource}; matches when")
+        _print_predicate(rule.predicate, 2)
+    if rule.predicate is not None and not views:
+        print(f"  no source here serves {rule.logsource}: the rule can never match")
+    for view in views:
+        seen = "" if view.documents is None else f": {view.documents:,} documents"
+        matched = "" if view.matches is None else f", {view.matches:,} matched"
+        print(f"  from {view.source}, view {view.view}{seen}{matched}")
+        for field in view.fields:
+            verdict = field.description or "in the catalogue"
+            if not field.known:
+                verdict = "NOT a field of this view: it can never be present"
+            count = "" if field.present is None else f"  present in {field.present:,}"
+            print(f"    {visible(field.path)}  {verdict}{count}")
+
+
+def _print_predicate(node: Predicate, depth: int) -> None:
+    print("  " * depth + visible(describe(node)))
+    match node:
+        case And() | Or() | AtLeast():
+            for item in node.items:
+                _print_predicate(item, depth + 1)
+        case Not() | Some():
+            _print_predicate(node.item, depth + 1)
+        case _:
+            pass

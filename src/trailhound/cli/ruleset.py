@@ -1,0 +1,63 @@
+"""The options that say which rules to use, shared by `scan` and `rules`."""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.rulebooks import LoadedRules, cache_folder, load_rules
+
+
+def add_rule_options(command: argparse.ArgumentParser) -> None:
+    """Add the options to a command."""
+    group = command.add_argument_group("rules")
+    group.add_argument(
+        "-r",
+        "--rules",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="rule file or folder, beside the built-in rules; may be given again",
+    )
+    group.add_argument("--no-builtin", action="store_true", help="leave the built-in rules out")
+    group.add_argument(
+        "--placeholders",
+        metavar="FILE",
+        help="YAML file with values for %%name%% in Sigma rules: a mapping of name to list",
+    )
+    group.add_argument(
+        "--no-cache", action="store_true", help="compile rules anew and keep nothing on disk"
+    )
+
+
+def loaded_rules(options: argparse.Namespace) -> LoadedRules:
+    """Load the rules that the options name."""
+    if options.no_builtin and not options.rules:
+        raise TrailhoundError("--no-builtin leaves no rules: name some with --rules")
+    return load_rules(
+        options.rules,
+        builtin=not options.no_builtin,
+        placeholders=_placeholders(options.placeholders),
+        cache=None if options.no_cache else cache_folder(),
+    )
+
+
+def _placeholders(path: str | None) -> dict[str, tuple[str, ...]]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise TrailhoundError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise TrailhoundError(f"{path} must be a mapping of placeholder name to list of values")
+    placeholders = {}
+    for name, values in content.items():
+        listed = values if isinstance(values, list) else [values]
+        if not all(isinstance(value, str | int | float) for value in listed):
+            raise TrailhoundError(f"{path}: the values of {name!r} must be texts or numbers")
+        placeholders[str(name)] = tuple(str(value) for value in listed)
+    return placeholders

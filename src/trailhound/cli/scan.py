@@ -1,0 +1,156 @@
+"""`trailhound scan`: logs in, findings out."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, complain, progress_bar
+from trailhound.cli.ruleset import add_rule_options, loaded_rules
+from trailhound.intake.files import find_inputs
+from trailhound.model.errors import TrailhoundError
+from trailhound.model.findings import Finding
+from trailhound.model.levels import Level
+from trailhound.pipeline.scan import Scan, run_scan
+from trailhound.sinks import SINKS
+from trailhound.sinks.contract import SinkOptions
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+else:
+    Commands = Any
+
+_AGGREGATING = ("table", "markdown")
+_WORTH_A_WORKER_BYTES = 24 * 1024 * 1024
+
+_DESCRIPTION = """\
+Read audit logs as they lie on disk, recognise each record's format, run rules, and print
+findings.
+
+Formats: Kubernetes audit (also as EKS, GKE, AKS, CloudWatch and Fluent Bit wrap it),
+CloudTrail, Linux auditd, sshd/sudo/PAM and other syslog, journald JSON, Falco.
+Files may be compressed (gzip, zstd, bzip2, xz) and of any size; formats may be mixed.
+"""
+_EPILOG = """\
+examples:
+  trailhound scan /var/log/audit /var/log/auth.log
+  trailhound scan 'AWSLogs/**/*.json.gz' --level medium --format markdown > report.md
+  journalctl -o json | trailhound scan - --fail-on high
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "scan",
+        help="read logs, run rules, print findings",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="file, folder or pattern; - reads standard input",
+    )
+    add_rule_options(command)
+    output = command.add_argument_group("output")
+    output.add_argument(
+        "-f", "--format", choices=tuple(SINKS), default="table", help="form of the output (table)"
+    )
+    output.add_argument(
+        "--json", action="store_const", const="json", dest="format", help="same as --format json"
+    )
+    output.add_argument("-o", "--output", metavar="FILE", help="write there, not to standard output")
+    output.add_argument(
+        "--level",
+        type=_level,
+        default=Level.INFORMATIONAL,
+        metavar="LEVEL",
+        help="leave out findings below informational, low, medium, high or critical",
+    )
+    output.add_argument(
+        "--colour",
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: only on a terminal, and not where NO_COLOR is set",
+    )
+    output.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    running = command.add_argument_group("running")
+    running.add_argument(
+        "--fail-on",
+        type=_level,
+        metavar="LEVEL",
+        help="exit with 1 when there is a finding of that level or above",
+    )
+    running.add_argument(
+        "-j",
+        "--jobs",
+        type=_jobs,
+        default=0,
+        metavar="N",
+        help="worker processes; 0 (the default) uses all cores when the logs are worth it",
+    )
+    command.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    files = find_inputs(options.paths)
+    rules = loaded_rules(options)
+    size = sum(file.size_bytes for file in files)
+    jobs = options.jobs or (os.cpu_count() or 1 if size >= _WORTH_A_WORKER_BYTES else 1)
+    scan = Scan(files, rules, jobs=jobs, explain_all=options.format not in _AGGREGATING)
+    worst = Level.INFORMATIONAL
+    found = False
+    with _opened(options.output) as stream:
+        colour = {"auto": None, "always": True, "never": False}[options.colour]
+        writer = SINKS[options.format].writer(stream, SinkOptions(colour=colour))
+
+        def deliver(finding: Finding) -> None:
+            nonlocal worst, found
+            found = True
+            worst = max(worst, finding.rule.level)
+            if finding.rule.level >= options.level:
+                writer.write(finding)
+
+        with progress_bar("scanning", size, wanted=not options.quiet) as progress:
+            totals = run_scan(scan, deliver, progress)
+        writer.close(totals)
+    if not sum(totals.events.values()):
+        complain("not one event could be read; see the totals for why")
+        return EXIT_NOTHING_READ
+    failed = found and options.fail_on is not None and worst >= options.fail_on
+    return EXIT_FINDINGS if failed else 0
+
+
+@contextmanager
+def _opened(path: str | None) -> Iterator[TextIO]:
+    if path is None or path == "-":
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+        yield sys.stdout
+        return
+    try:
+        stream = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise TrailhoundError(f"cannot write {path}: {error.strerror}") from None
+    with stream:
+        yield stream
+
+
+def _level(text: str) -> Level:
+    try:
+        return Level.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) > 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes (0 to 256)")
+    return int(text)

@@ -1,0 +1,162 @@
+"""Where the fields of a rule come from, and whether they can ever be there."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from trailhound.engine.match import matcher
+from trailhound.engine.tests import GaveUp
+from trailhound.engine.values import presence
+from trailhound.intake.blocks import Block
+from trailhound.intake.files import InputFile, read_blocks
+from trailhound.model.events import Event
+from trailhound.model.logsource import FieldInfo
+from trailhound.model.records import Origin, RawRecord
+from trailhound.pipeline.units import cut
+from trailhound.rules.describe import fields_of
+from trailhound.rules.ir import Field, Rule
+from trailhound.sources import SOURCES
+from trailhound.sources.contract import Source
+from trailhound.sources.decode import Decoder
+
+
+class FieldCoverage(Struct, frozen=True):
+    """One field of a rule, in one view that the rule reads."""
+
+    name: str
+    path: str
+    """Where it is looked for: one of the field's paths."""
+    known: bool
+    """Whether the field catalogue of the source has it."""
+    description: str = ""
+    present: int | None = None
+    """Documents of the log in which it stood; None where no log was asked."""
+
+
+class ViewCoverage(Struct, frozen=True):
+    """One view that serves a rule."""
+
+    source: str
+    view: str
+    logsource: str
+    fields: tuple[FieldCoverage, ...]
+    documents: int | None = None
+    """Documents of this view in the log."""
+    matches: int | None = None
+    """Those the rule matches."""
+
+
+def coverage(rule: Rule, sources: Sequence[Source] = SOURCES) -> list[ViewCoverage]:
+    """Tell, for every view that serves a rule, which of its fields that view can have."""
+    if rule.predicate is None:
+        return []
+    fields = fields_of(rule.predicate)
+    found: dict[tuple[str, str], ViewCoverage] = {}
+    for source in sources:
+        for route in source.routes:
+            if not route.serves(rule.logsource) or (source.name, route.view) in found:
+                continue
+            entries = tuple(
+                _field(source, route.view, field, path) for field in fields for path in field.paths
+            )
+            found[source.name, route.view] = ViewCoverage(
+                source.name, route.view, str(route.logsource), entries
+            )
+    return list(found.values())
+
+
+def coverage_against(
+    rule: Rule,
+    files: Sequence[InputFile],
+    progress: Callable[[int], None] = lambda _: None,
+    sources: tuple[Source, ...] = SOURCES,
+) -> list[ViewCoverage]:
+    """The same, with counts of how often each field stands in the events of a log."""
+    views = coverage(rule, sources)
+    if rule.predicate is None:
+        return views
+    wanted = {(view.source, view.view): view for view in views}
+    checks = {
+        (view.source, view.view): [
+            presence(Field(entry.path, (tuple(entry.path.split(".")),)))
+            if "[]" not in entry.path
+            else None
+            for entry in view.fields
+        ]
+        for view in views
+    }
+    matches = matcher(rule.predicate)
+    documents: Counter[tuple[str, str]] = Counter()
+    hits: Counter[tuple[str, str]] = Counter()
+    present: Counter[tuple[str, str, int]] = Counter()
+    for event in _events(files, progress, sources):
+        for view, held in event.views.items():
+            key = (event.source, view)
+            if key not in wanted:
+                continue
+            for document in held:
+                documents[key] += 1
+                for number, check in enumerate(checks[key]):
+                    present[*key, number] += bool(check and check(document))
+                try:
+                    hits[key] += matches(document)
+                except GaveUp:
+                    continue
+    return [
+        ViewCoverage(
+            view.source,
+            view.view,
+            view.logsource,
+            tuple(
+                FieldCoverage(
+                    entry.name,
+                    entry.path,
+                    entry.known,
+                    entry.description,
+                    present[*key, number] if checks[key][number] else None,
+                )
+                for number, entry in enumerate(view.fields)
+            ),
+            documents[key],
+            hits[key],
+        )
+        for key, view in wanted.items()
+    ]
+
+
+def _events(
+    files: Sequence[InputFile], progress: Callable[[int], None], sources: tuple[Source, ...]
+) -> Iterator[Event]:
+    # What cannot be read is left out here: counting that is the business of `scan`.
+    for unit in cut(files):
+        for group in unit.groups:
+            decoder = Decoder(sources)
+            for record in (r for file in group for r in _records(file, progress)):
+                yield from (e for e in decoder.decode(record) if isinstance(e, Event))
+            yield from (e for e in decoder.flush() if isinstance(e, Event))
+
+
+def _records(file: InputFile, progress: Callable[[int], None]) -> Iterator[RawRecord]:
+    for item in read_blocks(file, progress):
+        if isinstance(item, Block):
+            for number, line in enumerate(item.data.split(b"\n"), item.line):
+                yield RawRecord(line, Origin(file.path, number))
+        elif isinstance(item, RawRecord):
+            yield item
+
+
+def _field(source: Source, view: str, field: Field, path: tuple[str, ...]) -> FieldCoverage:
+    dotted = ".".join(path)
+    info = next((i for i in source.fields if i.view in ("", view) and _covers(i, dotted)), None)
+    description = info.description if info else ""
+    return FieldCoverage(field.name, dotted, info is not None, description)
+
+
+def _covers(info: FieldInfo, path: str) -> bool:
+    if info.name.endswith(".*"):
+        stem = info.name[:-2]
+        return path == stem or path.startswith(stem + ".")
+    # A number in a path is a place in a list, which the catalogue does not name.
+    plain = ".".join(step for step in path.replace("[]", "").split(".") if not step.isdigit())
+    return plain == info.name or info.name.startswith(plain + ".")
