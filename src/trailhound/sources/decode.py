@@ -1,47 +1,307 @@
-"""Raw records to events: finds the source that knows a record, and reads it."""
+"""Raw records to events: takes wrappings off, and finds the source that knows a record."""
 
-import json
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from trailhound.model.events import Event
-from trailhound.model.records import ParseFailure, Payload, RawRecord
+from trailhound.model.records import Origin, ParseFailure, Payload, RawRecord
 from trailhound.sources import SOURCES
+from trailhound.sources.container_lines import (
+    Pieces,
+    cri_line,
+    is_piece,
+    stamped_line,
+    stream_of,
+)
 from trailhound.sources.contract import Source
+from trailhound.sources.document import JsonFailure, documents_in, read_json
+from trailhound.sources.unwrap import WRAPPINGS_TAKEN_OFF, unwrap, unwrap_array
+
+Item = Event | ParseFailure
+Content = Payload | ParseFailure
+T = TypeVar("T")
+
+_BLANKS = " \t\r\n\v\f\0\ufeff"
+_BLANK_BYTES = b" \t\r\n\v\f\0\xef\xbb\xbf"
+_KEYS_SHOWN = 5
+_TEXT_SHOWN = 80
 
 
 class Decoder:
-    """First cut, so that samples of other sources can run; unwrapping comes next."""
+    """Reads the records of one scan job, over all its files in the order they come.
 
-    def __init__(self, sources: tuple[Source, ...] = SOURCES) -> None:
-        self._sources = sources
+    Every record is judged on its own, so files may mix formats. Which source knew the last
+    record only decides which is asked first.
+    """
+
+    def __init__(self, sources: Sequence[Source] = SOURCES) -> None:
+        """Make a decoder with readers of its own.
+
+        Args:
+            sources: the formats it knows; where two claim a record, the earlier one has it.
+        """
+        self._sources = tuple(sources)
         self._readers = {source.name: source.reader() for source in sources}
+        self._likely: Source | None = None
+        self._pieces = Pieces()
+        self._last = Origin("-", 0)
 
-    def decode(self, record: RawRecord) -> Iterator[Event | ParseFailure]:
-        """Read one record."""
-        if not record.data.strip():
+    def decode(self, record: RawRecord) -> Iterator[Item]:
+        """Events that are complete by now, and what could not be read. Never raises."""
+        self._last = record.origin
+        data = record.data
+        if data[:1] == b"{":
+            yield from self._json(data, Payload(origin=record.origin), itertools.count(1))
             return
-        origin = record.origin
-        payloads = [Payload(origin=origin, text=record.data.decode(errors="replace"))]
-        if record.data.lstrip()[:1] in (b"{", b"["):
-            document = json.loads(record.data)
-            if isinstance(document, dict) and isinstance(document.get("Records"), list):
-                document = document["Records"]
-            if isinstance(document, list):
-                payloads = [
-                    Payload(origin=type(origin)(origin.path, origin.line, n), document=item)
-                    for n, item in enumerate(document, 1)
-                ]
-            else:
-                payloads = [Payload(origin=origin, document=document)]
-        for payload in payloads:
-            for source in self._sources:
-                if source.recognises(payload):
-                    yield from self._readers[source.name].read(payload)
-                    break
-            else:
-                yield ParseFailure(payload.origin, "unknown format", "no source knows it")
+        bare = data.lstrip(_BLANK_BYTES)
+        if bare[:1] in (b"{", b"["):
+            yield from self._json(data, Payload(origin=record.origin), itertools.count(1))
+        elif bare:
+            yield from self._line(data, record.origin)
 
-    def flush(self) -> Iterator[Event | ParseFailure]:
-        """Give out what readers hold back."""
-        for reader in self._readers.values():
-            yield from reader.flush()
+    def flush(self) -> Iterator[Item]:
+        """Whatever was held back; the input has ended."""
+        yield from self._pieces.flush()
+        for source in self._sources:
+            yield from _guarded(source, self._readers[source.name].flush, self._last)
+
+    def _line(self, data: bytes, origin: Origin) -> Iterator[Item]:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            text = data.decode(errors="replace")
+            detail = f"{error.reason} at byte {error.start + 1}"
+            yield ParseFailure(origin, "invalid UTF-8", detail, lost=False)
+        bare = text.lstrip(_BLANKS).rstrip("\r\n\0")
+        if "\0" in text and "\0" not in bare:
+            detail = "NUL bytes stand around the line"
+            yield ParseFailure(origin, "control character", detail, lost=False)
+        yield from self._text(Payload(origin=origin, text=bare), itertools.count(1))
+
+    def _text(self, payload: Payload, numbers: Iterator[int]) -> Iterator[Item]:
+        text = payload.text or ""
+        head = text.lstrip(_BLANKS)[:1]
+        if not head:
+            return
+        if head in "{[":
+            yield from self._json(text.encode(errors="replace"), payload, numbers)
+            return
+        cri = cri_line(text)
+        if cri is not None:
+            context, cut, content = cri
+            inner = _inside(payload, "cri", content, context)
+            yield from self._piece(inner, numbers, cut=cut)
+            return
+        if (source := self._source_of(payload)) is not None:
+            yield from self._read(source, payload)
+            return
+        stamped = stamped_line(text)
+        if stamped is not None:
+            context, content = stamped
+            inner = _inside(payload, "stamp", content, context)
+            if content[:1] in ("{", "[") or self._source_of(inner) is not None:
+                yield from self._text(inner, numbers)
+                return
+        detail = f"no source knows a line that begins {text[:_TEXT_SHOWN]!r}"
+        yield ParseFailure(payload.origin, "unknown format", detail)
+
+    def _piece(self, payload: Payload, numbers: Iterator[int], *, cut: bool) -> Iterator[Item]:
+        if cut:
+            yield from self._pieces.hold(stream_of(payload), payload)
+            return
+        if not self._pieces:
+            yield from self._text(payload, numbers)
+            return
+        whole, others = self._pieces.finish(stream_of(payload), payload)
+        if whole is None:
+            return
+        for item in self._text(whole, numbers):
+            if isinstance(item, Event):
+                item.origins = (*item.origins, *others)
+            yield item
+
+    def _json(self, data: bytes, outer: Payload, numbers: Iterator[int]) -> Iterator[Item]:
+        try:
+            reading = read_json(data)
+        except JsonFailure as failure:
+            yield from self._not_json(data, outer, numbers, failure)
+            return
+        for anomaly in reading.anomalies:
+            yield ParseFailure(outer.origin, anomaly.reason, anomaly.detail, lost=False)
+        yield from self._document(reading.readings, outer, numbers)
+
+    def _not_json(
+        self, data: bytes, outer: Payload, numbers: Iterator[int], failure: JsonFailure
+    ) -> Iterator[Item]:
+        if failure.has_more:
+            documents = list(documents_in(data))
+            if len(documents) > 1:
+                for document in documents:
+                    origin = Origin(outer.origin.path, outer.origin.line, next(numbers))
+                    inner = Payload(origin=origin, wrapping=outer.wrapping, context=outer.context)
+                    yield from self._json(document, inner, numbers)
+                return
+        payload = _within(outer, text=data.decode(errors="replace").strip(_BLANKS))
+        if (source := self._source_of(payload)) is not None:
+            yield from self._read(source, payload)
+        else:
+            yield ParseFailure(outer.origin, failure.reason, failure.detail)
+
+    def _document(
+        self, readings: Sequence[Any], outer: Payload, numbers: Iterator[int]
+    ) -> Iterator[Item]:
+        """Read one JSON value, given in every reading it has (see `Reading.readings`)."""
+        known: list[tuple[Source, Payload]] = []
+        for value in readings:
+            if isinstance(value, dict):
+                payload = _within(outer, document=value)
+                source = self._source_of(payload)
+                if source is not None:
+                    known.append((source, payload))
+        if known:
+            yield from self._read_all(known)
+            return
+        first, *others = (_contents(value, outer, numbers) for value in readings)
+        if not others and first is not None:
+            rows: Iterable[Sequence[Content | None]] = ((content,) for content in first)
+        else:
+            columns = [column for column in (first, *others) if column is not None]
+            if not columns:
+                yield ParseFailure(outer.origin, "unknown format", _unknown(readings[0]))
+                return
+            rows = itertools.zip_longest(*map(list, columns))
+        if len(outer.wrapping) >= WRAPPINGS_TAKEN_OFF:
+            detail = f"more than {WRAPPINGS_TAKEN_OFF} wrappings inside one another"
+            yield ParseFailure(outer.origin, "unknown format", detail)
+            return
+        for row in rows:
+            yield from self._unwrapped(row, numbers)
+
+    def _unwrapped(self, row: Sequence[Content | None], numbers: Iterator[int]) -> Iterator[Item]:
+        """Read what came out of one place of a wrapping, in each reading of the wrapping."""
+        contents = _distinct(content for content in row if content is not None)
+        documents = [c for c in contents if isinstance(c, Payload) and c.document is not None]
+        if documents:
+            values = [payload.document for payload in documents]
+            yield from self._document(values, documents[0], numbers)
+        for content in contents:
+            if isinstance(content, ParseFailure):
+                yield content
+            elif content.document is not None:
+                continue
+            elif content.wrapping[-1] == "log":
+                yield from self._piece(content, numbers, cut=is_piece(content))
+            else:
+                yield from self._text(content, numbers)
+
+    def _source_of(self, payload: Payload) -> Source | None:
+        likely = self._likely
+        if likely is not None and _recognises(likely, payload):
+            return likely
+        for source in self._sources:
+            if source is not likely and _recognises(source, payload):
+                self._likely = source
+                return source
+        return None
+
+    def _read(self, source: Source, payload: Payload) -> Iterator[Item]:
+        read = self._readers[source.name].read
+        return _guarded(source, lambda: read(payload), payload.origin)
+
+    def _read_all(self, known: Sequence[tuple[Source, Payload]]) -> Iterator[Item]:
+        """Read the readings of one record, and lay their events together.
+
+        Each event then has the documents of all readings in its views, so a rule is judged
+        against every one of them.
+        """
+        if len(known) == 1:
+            yield from self._read(*known[0])
+            return
+        outcomes = [list(self._read(source, payload)) for source, payload in known]
+        yield from _distinct(
+            item for items in outcomes for item in items if isinstance(item, ParseFailure)
+        )
+        events = [[item for item in items if isinstance(item, Event)] for items in outcomes]
+        for row in itertools.zip_longest(*events):
+            yield from _laid_together([event for event in row if event is not None])
+
+
+def _recognises(source: Source, payload: Payload) -> bool:
+    try:
+        return source.recognises(payload)
+    except Exception:  # a bug in a source leaves the record to the others, or unknown
+        return False
+
+
+def _guarded(source: Source, read: Callable[[], Iterable[Item]], origin: Origin) -> Iterator[Item]:
+    try:
+        yield from read()
+    except Exception as error:  # a bug in a source must not stop the run
+        detail = f"the reader of {source.name} failed: {type(error).__name__}: {error}"
+        yield ParseFailure(origin, "reader error", detail[:500])
+
+
+def _contents(value: Any, outer: Payload, numbers: Iterator[int]) -> Iterator[Content] | None:
+    if isinstance(value, dict):
+        return unwrap(_within(outer, document=value), numbers)
+    return unwrap_array(value, outer, numbers) if isinstance(value, list) else None
+
+
+def _within(
+    outer: Payload, *, document: dict[str, Any] | None = None, text: str | None = None
+) -> Payload:
+    return Payload(
+        origin=outer.origin,
+        document=document,
+        text=text,
+        wrapping=outer.wrapping,
+        context=outer.context,
+    )
+
+
+def _inside(outer: Payload, wrapping: str, text: str, context: Mapping[str, Any]) -> Payload:
+    return Payload(
+        origin=outer.origin,
+        text=text,
+        wrapping=(*outer.wrapping, wrapping),
+        context={**outer.context, **context},
+    )
+
+
+def _distinct(contents: Iterable[T]) -> list[T]:
+    """Without repetition, by what is said and not by where; 1, 1.0 and true are different."""
+    found: dict[str, T] = {}
+    for content in contents:
+        if isinstance(content, Payload):
+            found.setdefault(repr((content.document, content.text)), content)
+        elif isinstance(content, ParseFailure):
+            found.setdefault(repr((content.reason, content.detail)), content)
+        else:
+            found.setdefault(repr(content), content)
+    return list(found.values())
+
+
+def _laid_together(row: Sequence[Event]) -> Iterator[Event]:
+    first = row[0]
+    alike = [event for event in row if event.source == first.source]
+    first.views = {
+        name: tuple(_distinct(itertools.chain(*(event.views.get(name, ()) for event in alike))))
+        for name in dict.fromkeys(itertools.chain(*(event.views for event in alike)))
+    }
+    if len(alike) > 1:
+        first.notes = (*first.notes, f"repeats keys; judged in {len(alike)} readings")
+    yield first
+    rest = [event for event in row if event.source != first.source]
+    if rest:
+        yield from _laid_together(rest)
+
+
+def _unknown(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"a bare JSON value of type {type(value).__name__}"
+    if not value:
+        return "an object without keys"
+    keys = ", ".join(repr(key[:40]) for key in itertools.islice(value, _KEYS_SHOWN))
+    more = ", ..." if len(value) > _KEYS_SHOWN else ""
+    return f"no source knows an object with the keys {keys}{more}"

@@ -1,0 +1,318 @@
+"""What clouds and shippers wrap around a record, and how it comes off.
+
+One call takes one wrapping off; whoever calls looks at what came out before it asks again,
+because a record that some source knows is no wrapping, whatever its fields are called.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from trailhound.model.records import Origin, ParseFailure, Payload
+
+WRAPPINGS_TAKEN_OFF = 8
+"""Wrappings inside one another that are taken off before a record counts as unknown."""
+
+
+class Aside(Struct, frozen=True):
+    """Stands where a record was expected: what to say of it instead."""
+
+    reason: str
+    detail: str
+    lost: bool = True
+
+
+Content = tuple[Any, Mapping[str, Any]]
+"""What was wrapped (an object, a text or an `Aside`), and what the wrapping knows of it."""
+
+_Document = Mapping[str, Any]
+
+
+def unwrap(payload: Payload, numbers: Iterator[int]) -> Iterator[Payload | ParseFailure] | None:
+    """Take the outermost wrapping off a document; None where it wears none that is known.
+
+    Args:
+        payload: its `document` is set.
+        numbers: gives the next `Origin.element`, for wrappings that hold several records.
+    """
+    document = payload.document or {}
+    for name, holds_many, peel in _WRAPPINGS:
+        contents = peel(document)
+        if contents is not None:
+            return _payloads(payload, name, contents, numbers if holds_many else None)
+    return None
+
+
+def unwrap_array(
+    values: list[Any], outer: Payload, numbers: Iterator[int]
+) -> Iterator[Payload | ParseFailure]:
+    """Take the elements out of a JSON array that stands where a record belongs."""
+    return _payloads(outer, "array", ((value, {}) for value in values), numbers)
+
+
+def _payloads(
+    outer: Payload, name: str, contents: Iterable[Content], numbers: Iterator[int] | None
+) -> Iterator[Payload | ParseFailure]:
+    wrapping = (*outer.wrapping, name)
+    origin = outer.origin
+    for value, known in contents:
+        if numbers is not None:
+            origin = Origin(origin.path, origin.line, next(numbers))
+        context = {**outer.context, **known}
+        if isinstance(value, dict):
+            yield Payload(origin=origin, document=value, wrapping=wrapping, context=context)
+        elif isinstance(value, str):
+            yield Payload(origin=origin, text=value, wrapping=wrapping, context=context)
+        elif isinstance(value, Aside):
+            yield ParseFailure(origin, value.reason, value.detail, value.lost)
+        else:
+            detail = f"{name} holds a {type(value).__name__} where a record belongs"
+            yield ParseFailure(origin, "unknown format", detail)
+
+
+def _except(document: _Document, *names: str) -> _Document:
+    return {key: value for key, value in document.items() if key not in names}
+
+
+def _objects(value: object) -> list[dict[str, Any]] | None:
+    """The value if it is an array that begins with an object, or is empty; else None."""
+    if isinstance(value, list) and (not value or isinstance(value[0], dict)):
+        return value
+    return None
+
+
+# --- Kubernetes ---------------------------------------------------------------------------
+
+
+def _event_list(document: _Document) -> Iterable[Content] | None:
+    """`EventList` of audit.k8s.io: what the webhook backend of the API server sends."""
+    version = document.get("apiVersion")
+    if document.get("kind") != "EventList" or not isinstance(version, str):
+        return None
+    if not version.startswith("audit.k8s.io/"):
+        return None
+    items = document.get("items")
+    return ((item, {}) for item in items) if isinstance(items, list) else ()
+
+
+# --- Amazon -------------------------------------------------------------------------------
+
+
+def _cloudtrail_digest(document: _Document) -> Iterable[Content] | None:
+    """CloudTrail User Guide, "CloudTrail digest file structure"."""
+    if "digestStartTime" not in document or "previousDigestSignature" not in document:
+        return None
+    detail = "it signs log files and holds no events"
+    return [(Aside("CloudTrail digest file", detail, lost=False), {})]
+
+
+def _records(document: _Document) -> Iterable[Content] | None:
+    """CloudTrail log files; also what S3, SNS and SQS hand to Lambda functions."""
+    records = _objects(document.get("Records"))
+    return None if records is None else ((record, {}) for record in records)
+
+
+def _cloudwatch_subscription(document: _Document) -> Iterable[Content] | None:
+    """CloudWatch Logs User Guide, "Real-time processing of log data with subscriptions"."""
+    kind, events = document.get("messageType"), document.get("logEvents")
+    if kind == "CONTROL_MESSAGE" and isinstance(events, list):
+        return ()
+    if kind != "DATA_MESSAGE" or not isinstance(events, list):
+        return None
+    return _log_events(events, _except(document, "messageType", "logEvents"))
+
+
+def _cloudwatch_query(document: _Document) -> Iterable[Content] | None:
+    """`aws logs filter-log-events` and `get-log-events`."""
+    events = _objects(document.get("events"))
+    if not events or "message" not in events[0]:
+        return () if events == [] and "nextForwardToken" in document else None
+    return _log_events(events, {})
+
+
+def _log_events(events: list[Any], known: _Document) -> Iterator[Content]:
+    for event in events:
+        if isinstance(event, dict):
+            yield event.get("message"), {**known, **_except(event, "message")}
+        else:
+            yield event, known
+
+
+def _cloudwatch_insights(document: _Document) -> Iterable[Content] | None:
+    """`aws logs get-query-results`: each row is a list of (field, value) objects."""
+    rows = document.get("results")
+    if not isinstance(rows, list) or not rows:
+        return None
+    cells = _objects(rows[0])
+    return map(_insights_row, rows) if cells and "field" in cells[0] else None
+
+
+def _insights_row(row: object) -> Content:
+    cells = {
+        cell["field"]: cell.get("value")
+        for cell in (row if isinstance(row, list) else [])
+        if isinstance(cell, dict) and isinstance(cell.get("field"), str)
+    }
+    return cells.get("@message"), _except(cells, "@message", "@ptr")
+
+
+def _insights_export(document: _Document) -> Iterable[Content] | None:
+    """One row of CloudWatch Logs Insights as its console exports it to JSON."""
+    message = document.get("@message")
+    if not isinstance(message, str | dict):
+        return None
+    return [(message, _except(document, "@message", "@ptr"))]
+
+
+def _eventbridge(document: _Document) -> Iterable[Content] | None:
+    """Amazon EventBridge User Guide, "Event structure"."""
+    detail = document.get("detail")
+    if not isinstance(detail, dict) or "detail-type" not in document:
+        return None
+    return [(detail, _except(document, "detail"))]
+
+
+def _lookup_events(document: _Document) -> Iterable[Content] | None:
+    """`aws cloudtrail lookup-events`: each record is a string beside its extract."""
+    events = _objects(document.get("Events"))
+    if not events or "CloudTrailEvent" not in events[0]:
+        return None
+    return ((event, {}) for event in events)
+
+
+def _looked_up_event(document: _Document) -> Iterable[Content] | None:
+    record = document.get("CloudTrailEvent")
+    return [(record, {})] if isinstance(record, str) else None
+
+
+def _sns(document: _Document) -> Iterable[Content] | None:
+    """Amazon SNS Developer Guide, "HTTP/HTTPS notification JSON format"; Lambda's `Sns`."""
+    notification = document.get("Sns", document)
+    if not isinstance(notification, dict) or notification.get("Type") != "Notification":
+        return None
+    message = notification.get("Message")
+    return [(message, _except(notification, "Message"))] if isinstance(message, str) else None
+
+
+def _sqs(document: _Document) -> Iterable[Content] | None:
+    """Amazon SQS messages: `aws sqs receive-message`, and `body` where Lambda receives them."""
+    for identity, body in (("MessageId", "Body"), ("messageId", "body")):
+        if identity in document and isinstance(document.get(body), str):
+            return [(document[body], _except(document, body))]
+    return None
+
+
+def _sqs_messages(document: _Document) -> Iterable[Content] | None:
+    messages = _objects(document.get("Messages"))
+    return ((message, {}) for message in messages) if messages else None
+
+
+# --- Azure --------------------------------------------------------------------------------
+
+
+def _azure_records(document: _Document) -> Iterable[Content] | None:
+    """Azure Monitor, "diagnostic settings": event hubs carry batches of resource logs."""
+    records = _objects(document.get("records"))
+    return None if records is None else ((record, {}) for record in records)
+
+
+def _aks(document: _Document) -> Iterable[Content] | None:
+    """AKS control plane logs: `properties.log`; in the AzureDiagnostics table `log_s`."""
+    properties = document.get("properties")
+    if isinstance(properties, dict) and isinstance(properties.get("log"), str | dict):
+        known = {**_except(document, "properties"), **_except(properties, "log")}
+        if "category" in document or "stream" in properties:
+            return [(properties["log"], known)]
+    if isinstance(document.get("log_s"), str) and (
+        "Category" in document or "stream_s" in document
+    ):
+        return [(document["log_s"], _except(document, "log_s"))]
+    return None
+
+
+# --- Google -------------------------------------------------------------------------------
+
+
+def _pubsub(document: _Document) -> Iterable[Content] | None:
+    """Pub/Sub push deliveries and pulled messages: `message.data` in base64."""
+    message = document.get("message")
+    if not isinstance(message, dict) or not isinstance(message.get("data"), str):
+        return None
+    known = _except(message, "data")
+    try:
+        data = base64.b64decode(message["data"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        return [(Aside("invalid base64", f"Pub/Sub message: {error}"), known)]
+    text = data.decode(errors="replace")
+    contents: list[Content] = [(text, known)]
+    if "\ufffd" in text and "\ufffd".encode() not in data:
+        contents.insert(0, (Aside("invalid UTF-8", "in a Pub/Sub message", lost=False), known))
+    return contents
+
+
+def _cloud_logging_list(document: _Document) -> Iterable[Content] | None:
+    """Cloud Logging API, `entries.list`."""
+    entries = _objects(document.get("entries"))
+    if not entries or "logName" not in entries[0]:
+        return None
+    return ((entry, {}) for entry in entries)
+
+
+def _cloud_logging(document: _Document) -> Iterable[Content] | None:
+    """A `LogEntry` that only carries what a program wrote; an audit log's is a record itself."""
+    if "logName" not in document:
+        return None
+    for name in ("jsonPayload", "textPayload"):
+        if isinstance(document.get(name), str | dict):
+            return [(document[name], _except(document, name))]
+    return None
+
+
+# --- shippers -----------------------------------------------------------------------------
+
+
+def _shipped(document: _Document) -> Iterable[Content] | None:
+    """Fluentd, Fluent Bit, Beats, Docker json-file: the line under a name among metadata."""
+    found = [name for name in _LINE_NAMES if isinstance(document.get(name), str | dict)]
+    if not found:
+        return None
+    # Beats describe the file they read in an object `log` beside the text `message`.
+    name = min(found, key=lambda name: _unlikely_line(document[name]))
+    if "__REALTIME_TIMESTAMP" in document and _unlikely_line(document[name]):
+        return None  # a journal entry is a record of its own
+    return [(document[name], _except(document, name))]
+
+
+_LINE_NAMES = ("log", "message", "MESSAGE")
+
+
+def _unlikely_line(value: object) -> int:
+    if not isinstance(value, str):
+        return 2
+    return 0 if value.lstrip()[:1] == "{" else 1
+
+
+_WRAPPINGS: tuple[tuple[str, bool, Callable[[_Document], Iterable[Content] | None]], ...] = (
+    ("eventlist", True, _event_list),
+    ("records", True, _records),
+    ("cloudwatch", True, _cloudwatch_subscription),
+    ("azure", True, _azure_records),
+    ("aks", False, _aks),
+    ("eventbridge", False, _eventbridge),
+    ("cloudwatch-query", True, _cloudwatch_query),
+    ("cloudwatch-insights", True, _cloudwatch_insights),
+    ("cloudwatch-insights", False, _insights_export),
+    ("lookup-events", True, _lookup_events),
+    ("lookup-events", False, _looked_up_event),
+    ("digest", False, _cloudtrail_digest),
+    ("sns", False, _sns),
+    ("sqs", False, _sqs),
+    ("sqs", True, _sqs_messages),
+    ("pubsub", False, _pubsub),
+    ("cloud-logging", True, _cloud_logging_list),
+    ("cloud-logging", False, _cloud_logging),
+    ("log", False, _shipped),
+)
