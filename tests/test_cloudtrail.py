@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,7 +109,7 @@ def test_ten_megabytes_in_every_place_cost_no_time() -> None:
         started = time.perf_counter()
         recognised = SOURCE.recognises(Payload(HERE, document=document))
         envelope = read(document)[0].envelope
-        assert time.perf_counter() - started < 0.5
+        assert time.perf_counter() - started < 1
         assert recognised
         assert all(len(value) <= 5000 for value in msgspec.structs.astuple(envelope)[3:12])
     identity = RECORD["userIdentity"] | {"type": "AssumedRole", "arn": huge, "principalId": huge}
@@ -230,6 +231,20 @@ def is_catalogued(name: str) -> bool:
 def test_catalogue_names_every_field_of_real_records() -> None:
     missing = {name for _, document in real_records() for name in leaves(document)}
     assert not {name for name in missing if not is_catalogued(name)}
+
+
+@pytest.mark.corpora
+@pytest.mark.skipif(not RULES.is_dir(), reason=f"needs {RULES}, which is absent")
+def test_catalogue_names_every_field_of_public_rules() -> None:
+    named: set[str] = set()
+    for path in sorted(RULES.rglob("*.yml")):
+        detection = yaml.safe_load(path.read_text())["detection"]
+        for part in detection.values():
+            for item in part if isinstance(part, list) else [part]:
+                named.update(key.split("|")[0] for key in item if isinstance(item, dict))
+    assert "userIdentity.sessionContext.sessionIssuer.type" in named
+    # aws_delete_saml_provider.yml asks for `status: success`, which no record has.
+    assert {name for name in named if not is_catalogued(name)} == {"status"}
 
 
 def test_catalogue_names_every_field_of_the_samples() -> None:

@@ -81,12 +81,12 @@ def test_ten_megabytes_in_every_place_cost_no_time() -> None:
     for key in ALERT:
         started = time.perf_counter()
         read(ALERT | {key: huge})[0].envelope  # noqa: B018 - computed when asked for
-        assert time.perf_counter() - started < 0.5
+        assert time.perf_counter() - started < 1
     for name in FIELD_NAMES.split():
         document = ALERT | {"output_fields": {**ALERT["output_fields"], name: huge}}
         started = time.perf_counter()
         envelope = read(document)[0].envelope
-        assert time.perf_counter() - started < 0.5
+        assert time.perf_counter() - started < 1
         assert all(len(text) <= 5000 for text in msgspec.structs.astuple(envelope)[3:7])
 
 
