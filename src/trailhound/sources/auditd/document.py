@@ -104,7 +104,7 @@ def arguments(record: Record) -> list[str]:
     numbered = sorted(
         (int(name[1:]), value)
         for name, value in record.items()
-        if name[0] == "a" and name[1:].isascii() and name[1:].isdigit()
+        if name[:1] == "a" and len(name) < 9 and name[1:].isascii() and name[1:].isdigit()
     )
     return [value for _, value in numbered]
 

@@ -89,6 +89,9 @@ _ON_FILES = {
     13: "umount umount2",
 }
 _FILE_ACTIVITY = {name: number for number, names in _ON_FILES.items() for name in names.split()}
+_ON_GROUPS = ("ADD_GROUP", "DEL_GROUP", "GRP_MGMT", "GRP_CHAUTHTOK", "CHGRP_ID", "GRP_AUTH")
+_SWITCHERS = ("su", "sudo", "runuser", "pkexec", "doas", "newgrp", "sg", "machinectl", "run0")
+"""Programs by which somebody who is logged in becomes another."""
 _NOBODY = ("", "?", "(unknown)", "(null)", "(none)", "unset")
 
 
@@ -135,6 +138,8 @@ def _known(value: str) -> str:
 
 def _action(document: Mapping[str, Any], call: Record, main: Record) -> dict[str, Any]:
     kind = main.get("type", "")
+    if kind == "EXECVE":  # its SYSCALL record was lost
+        return {"class_uid": PROCESS, "activity_id": 1, "action": "execve"}
     if kind != "SYSCALL":
         class_uid, activity = _BY_TYPE.get(kind, (0, 0))
         return {"class_uid": class_uid, "activity_id": activity, "action": kind}
@@ -143,9 +148,10 @@ def _action(document: Mapping[str, Any], call: Record, main: Record) -> dict[str
     if known is not None:
         return {"class_uid": known[0], "activity_id": known[1], "action": name}
     paths = [record for record in document["records"] if record["type"] == "PATH"]
-    class_uid = FILE if paths or name in _FILE_ACTIVITY else 0
+    opens = name.startswith("open")
+    class_uid = FILE if paths or opens or name in _FILE_ACTIVITY else 0
     activity = _FILE_ACTIVITY.get(name, 0)
-    if name.startswith("open") and class_uid:
+    if opens:
         created = any(path.get("nametype") == "CREATE" for path in paths)
         activity = 1 if created else 3 if writes(document, call, name) else 2
     return {
@@ -161,12 +167,17 @@ def _actor(by: Record, main: Record, class_uid: int) -> dict[str, str]:
     if class_uid == LOGON:
         # The daemon that logs somebody in runs as root; who is meant is the account.
         account = _known(main.get("acct", "")) or id_name(main, "id")
-        if main.get("type") == "LOGIN":
+        program = main.get("exe", "").rpartition("/")[2]
+        if program in _SWITCHERS:
+            uid = uid if account in ("", actor) else _known(main.get("id", ""))
+        else:
             account = account or login
-        if account and account != actor:
-            actor, uid = account, _known(main.get("id", ""))
-            if main.get("type") == "LOGIN":
-                uid = _known(main.get("auid", ""))
+            uid = uid if account in ("", actor) else ""
+            uid = _known(main.get("id", "")) or _known(by.get("auid", "")) or uid
+            login = account
+        uid = "0" if account == "root" else uid
+        actor = account or actor
+    actor = actor or login
     return {
         "actor_name": actor,
         "actor_uid": uid,
@@ -178,13 +189,16 @@ def _actor(by: Record, main: Record, class_uid: int) -> dict[str, str]:
 def _outcome(main: Record, call: Record) -> dict[str, Any]:
     word = main.get("res") or main.get("result") or main.get("success") or call.get("success", "")
     outcome = Outcome.UNKNOWN
-    if main.get("seresult") == "denied" or main.get("apparmor") == "DENIED":
+    if call.get("EXIT") == "EINPROGRESS":  # a connection begun; how it ended is not logged
+        word = ""
+    denied = main.get("seresult") == "denied" and main.get("permissive") != "1"
+    if denied or main.get("apparmor") == "DENIED":
         outcome = Outcome.FAILURE
     elif word in ("success", "yes", "1"):
         outcome = Outcome.SUCCESS
     elif word in ("failed", "fail", "no", "0"):
         outcome = Outcome.FAILURE
-    detail = call.get("EXIT", "") if outcome is Outcome.FAILURE else ""
+    detail = call.get("EXIT", "")
     return {"outcome": outcome, "outcome_detail": detail or main.get("reason", "")}
 
 
@@ -192,6 +206,8 @@ def _target(document: Mapping[str, Any], main: Record, class_uid: int) -> dict[s
     kind, name = "", ""
     if class_uid == PROCESS:
         kind, name = "process", main.get("exe", "")
+        if main.get("success") == "no" and main.get("SYSCALL", "").startswith("execve"):
+            name = _file(document)  # `exe` is still the program that tried
         if main.get("type") == "USER_CMD":
             name = main.get("cmd", "") or name
         elif not name:
@@ -201,6 +217,8 @@ def _target(document: Mapping[str, Any], main: Record, class_uid: int) -> dict[s
             name = _known(victim.get("ocomm", "")) or victim.get("opid", "")
     elif class_uid == FILE:
         kind, name = "file", _file(document)
+    elif class_uid == NETWORK and main.get("SYSCALL", "").startswith("accept"):
+        kind, name = "process", main.get("exe", "")
     elif class_uid == NETWORK:
         address = first_of(document, "SOCKADDR")
         if "laddr" in address:
@@ -213,8 +231,8 @@ def _target(document: Mapping[str, Any], main: Record, class_uid: int) -> dict[s
     elif class_uid in (LOGON, ACCOUNT):
         kind = "account"
         name = _known(main.get("acct", "")) or id_name(main, "id") or id_name(main, "auid")
-        if not _known(main.get("acct", "")) and _known(main.get("grp", "")):
-            kind, name = "group", main["grp"]
+        if main["type"] in _ON_GROUPS:
+            kind, name = "group", _known(main.get("grp", "")) or name
     elif class_uid == MODULE:
         kind, name = "module", first_of(document, "KERN_MODULE").get("name", "")
     elif main.get("type", "").startswith("SERVICE_"):
