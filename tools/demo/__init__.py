@@ -1,0 +1,1 @@
+"""The invented evening that `make demo` scans: cast, hosts, cluster and account."""
