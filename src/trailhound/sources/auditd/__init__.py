@@ -26,19 +26,20 @@ class AuditdReader:
         self._assembler = Assembler()
         self._processes = Processes()
 
-    def read(self, payload: Payload) -> Iterator[Event | ParseFailure]:
-        """Take one record in; yield the events it completes."""
+    def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
+        """Take one record in; return the events it completes."""
         line = read_line(payload)
         if line is None:
-            yield ParseFailure(
-                payload.origin,
-                "audit record without time",
-                "The header has no audit(time:serial); a log that `ausearch -i` wrote cannot be "
-                "read, one that `ausearch --raw` wrote can.",
-            )
-            return
-        for group, late in self._assembler.add(line, payload.origin):
-            yield from self._events(group, late=late)
+            return [
+                ParseFailure(
+                    payload.origin,
+                    "audit record without time",
+                    "The header has no audit(time:serial); a log that `ausearch -i` wrote cannot "
+                    "be read, one that `ausearch --raw` wrote can.",
+                )
+            ]
+        given = self._assembler.add(line, payload.origin)
+        return [item for group, late in given for item in self._events(group, late=late)]
 
     def flush(self) -> Iterable[Event | ParseFailure]:
         """Give out the events still open."""

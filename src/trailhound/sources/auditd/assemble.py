@@ -74,10 +74,10 @@ class Assembler:
         self._held = 0
         self._given: OrderedDict[_Key, int] = OrderedDict()
 
-    def add(self, line: Line, origin: Origin) -> Iterator[tuple[Group, bool]]:
+    def add(self, line: Line, origin: Origin) -> list[tuple[Group, bool]]:
         """Take a record in.
 
-        Yields:
+        Returns:
             Groups that are complete, and whether they come too late: after another group of
             the same name with other records was given out.
         """
@@ -97,15 +97,16 @@ class Assembler:
         group.seen = host.seen
         group.add(line, origin)
         self._held += 1
-        yield from self._complete(host, line.node, line.seconds)
+        given = self._complete(host, line.node, line.seconds)
         # What a wrong clock dated into the future never comes to the head of the queue.
         oldest_key, oldest = next(iter(self._open.items()))
         if oldest.node == line.node and host.seen - oldest.seen >= STALE:
-            yield self._give(oldest_key)
+            given.append(self._give(oldest_key))
         if len(group.origins) >= MAX_EVENT_LINES and key in self._open:
-            yield self._give(key)
-        while self._open and (len(self._open) > MAX_EVENTS or self._held > MAX_LINES):
-            yield self._give(next(iter(self._open)))
+            given.append(self._give(key))
+        while len(self._open) > MAX_EVENTS or self._held > MAX_LINES:
+            given.append(self._give(next(iter(self._open))))
+        return given
 
     def flush(self) -> Iterator[tuple[Group, bool]]:
         """Give out all that is held, by host and time."""
@@ -113,7 +114,8 @@ class Assembler:
             yield self._give(key)
         self._hosts.clear()
 
-    def _complete(self, host: _Host, node: str, now_s: int) -> Iterator[tuple[Group, bool]]:
+    def _complete(self, host: _Host, node: str, now_s: int) -> list[tuple[Group, bool]]:
+        given = []
         while host.queue:
             when = host.queue[0]
             group = self._open.get((node, *when))
@@ -125,7 +127,8 @@ class Assembler:
                     break
             heapq.heappop(host.queue)
             if group is not None:
-                yield self._give((node, *when))
+                given.append(self._give((node, *when)))
+        return given
 
     def _give(self, key: _Key) -> tuple[Group, bool]:
         group = self._open.pop(key)

@@ -74,9 +74,6 @@ def _execve(lines: list[Line], notes: list[str]) -> Record:
                 part = int(argument[2] or 0)
                 if pieces.setdefault(int(argument[1]), {}).setdefault(part, value) != value:
                     notes.append(f"two values for argument a{argument[1]}")
-        added, _ = tokens(line.enriched)
-        for name, value in added:
-            record.setdefault(name, value.strip('"'))
         if words:
             record.setdefault("text", " ".join(words))
     for number in sorted(pieces):

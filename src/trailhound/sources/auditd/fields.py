@@ -23,8 +23,8 @@ ENRICHED = "\x1d"
 """Stands between what was logged and what auditd added (`log_format = ENRICHED`)."""
 
 _HEADER = re.compile(
-    r"(?:node=(?P<node>\S{1,255}) )?type=(?P<type>[\w\[\]-]{1,64}) (?:msg=)?audit\("
-    r"(?:(?P<seconds>\d{1,11})\.(?P<fraction>\d{1,9}):(?P<serial>\d{1,10})\):? ?)?",
+    r"(?:node=(\S{1,255}) )?type=([\w\[\]-]{1,64}) (?:msg=)?audit\("
+    r"(?:(\d{1,11})\.(\d{1,9}):(\d{1,10})\):? ?)?",
     re.ASCII,
 )
 # A line in which `type=… audit(…)` stands behind anything else is not ours: whoever can put
@@ -43,6 +43,7 @@ _UNKNOWN_TYPE = re.compile(r"UNKNOWN\[(\d{1,6})\]", re.ASCII)
 _FIELD = re.compile(
     r"""([^\s=,'"(){}]++)=("[^"]*"|'[^']*'|\{[^}]{0,1024}\}|\S*)|([^\s=(){},'"]++)"""
 )
+_ADDED = re.compile(r"""([\w-]++)=(?:"([^"]*)"|(\{[^}]{0,1024}\}|\S*))""", re.ASCII)
 _VERDICT = re.compile(r"avc:\s{1,8}(granted|denied)\s{1,8}\{([^}]{0,1024})\}\s{1,8}for ")
 
 _ENCODED_NAMES = (
@@ -57,6 +58,9 @@ _ID_NAMES = (
     "ses old-ses oses"
 )
 _IDS = frozenset(_ID_NAMES.split())
+_DECODED = _ENCODED | _IDS
+_QUOTES = ("'", '"')
+_TRAILING = (",", ")")
 _UNSET = ("4294967295", "-1")
 _X32_BIT = 0x40000000
 
@@ -79,8 +83,10 @@ class Line(NamedTuple):
 
 def recognises(payload: Payload) -> bool:
     """Whether a payload is an audit record: a line, or an entry of the journal's audit stream."""
-    if payload.text is not None:
-        return _header(payload.text) is not None
+    text = payload.text
+    if text is not None:
+        plain = text.startswith("type=") and text.find(" msg=audit(", 6, 90) > 0
+        return plain or _header(text) is not None
     return _journal_line(payload) is not None
 
 
@@ -89,18 +95,21 @@ def read_line(payload: Payload) -> Line | None:
     if payload.text is None:
         return _journal_line(payload)
     found = _header(payload.text)
-    if found is None or found[0]["seconds"] is None:
+    if found is None:
         return None
     header, host = found
+    node, kind, seconds, fraction, serial = header.groups()
+    if seconds is None:
+        return None
     body, _, enriched = payload.text[header.end() :].partition(ENRICHED)
     return Line(
-        node=header["node"] or host or _text(payload.context.get("hostname")),
-        type=_type_name(header["type"]),
-        seconds=int(header["seconds"]),
-        fraction=header["fraction"],
-        serial=int(header["serial"]),
-        body=body.strip(),
-        enriched=enriched.strip(),
+        node or host or _text(payload.context.get("hostname")),
+        kind if kind.isalpha() else _type_name(kind),
+        int(seconds),
+        fraction,
+        int(serial),
+        body.strip(),
+        enriched.strip(),
     )
 
 
@@ -168,17 +177,10 @@ def tokens(text: str) -> tuple[list[tuple[str, str]], list[str]]:
     fields: list[tuple[str, str]] = []
     words: list[str] = []
     for name, value, word in _FIELD.findall(text):
-        if not name:
-            words.append(word)
-            continue
-        if words and words[-1] in ("old", "new") and name in ("auid", "ses"):
-            # LOGIN records of kernels before 3.14: `old auid=… new auid=…`
-            fields.append((f"old-{name}" if words.pop() == "old" else name, value))
-        elif value[:1] in ("'", '"', "{"):
+        if name:
             fields.append((name, value))
-        else:  # `(hostname=h, addr=a, terminal=t res=success)` in user-space records of old
-            plain = value.rstrip(",")
-            fields.append((name, plain if "(" in plain else plain.removesuffix(")")))
+        else:
+            words.append(word)
     return fields, words
 
 
@@ -209,23 +211,43 @@ def read_fields(kind: str, body: str, enriched: str) -> dict[str, str]:
         body = body[: verdict.start()] + body[verdict.end() :]
     outer, inner = split_message(body)
     words: list[str] = []
-    for part in (outer, inner):
-        fields, free = tokens(part)
-        words += free
-        for name, value in fields:
-            _put(record, name, decode(name, value), words)
-    added, _ = tokens(enriched)
-    for name, value in added:
-        record.setdefault(name, value.strip('"'))
-    text = " ".join(word for word in words if word != ":")
+    _read_into(record, outer, words)
+    if inner:
+        _read_into(record, inner, words)
+    for name, quoted, bare in _ADDED.findall(enriched):
+        record.setdefault(name, quoted or bare)
+    text = " ".join([word for word in words if word != ":"])
     if text:
         record["text"] = text
     _interpret(record)
     return record
 
 
-def _put(record: dict[str, str], name: str, value: str, words: list[str]) -> None:
-    if record.setdefault(name, value) == value:
+def _read_into(record: dict[str, str], text: str, words: list[str]) -> None:
+    for written_name, written, word in _FIELD.findall(text):
+        if not written_name:
+            words.append(word)
+            continue
+        name, value = written_name, written
+        if value[:1] == '"' == value[-1:] and len(value) > 1:
+            value = value[1:-1]
+        elif name in _DECODED or value[:1] in _QUOTES:
+            if words and words[-1] in ("old", "new") and name in ("auid", "ses"):
+                # LOGIN records of kernels before 3.14: `old auid=… new auid=…`
+                name = f"old-{name}" if words.pop() == "old" else name
+            value = decode(name, value)
+        elif value[-1:] in _TRAILING:
+            # `(hostname=h, addr=a, terminal=t res=success)` in user-space records of old
+            value = value.rstrip(",")
+            value = value if "(" in value else value.removesuffix(")")
+        if name in record:
+            _put_again(record, name, value, words)
+        else:
+            record[name] = value
+
+
+def _put_again(record: dict[str, str], name: str, value: str, words: list[str]) -> None:
+    if record[name] == value:
         return
     for number in range(2, 10):
         if record.setdefault(f"{name}_{number}", value) == value:

@@ -10,6 +10,7 @@ import posixpath
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from trailhound.model.events import View
@@ -298,8 +299,13 @@ def _at(document: Mapping[str, Any], call: Record) -> tuple[tuple[int, int], str
 
 def _utc(time: str) -> str:
     seconds, _, fraction = time.partition(".")
+    whole = _second(int(seconds))
+    return f"{whole}.{fraction}" if whole else ""
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
     try:
-        moment = _EPOCH + timedelta(seconds=int(seconds))
+        return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
     except OverflowError:
         return ""
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{fraction}"
