@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 from trailhound.model.events import Envelope, Event, Outcome
 from trailhound.model.findings import Explanation, Finding, RuleInfo, finding_uid
 from trailhound.model.levels import Level
@@ -282,9 +284,7 @@ def attack() -> tuple[list[Finding], Totals]:
                                 Explanation("verb is 'get'", False, "verb", "create"),
                             ),
                         ),
-                        leaf(
-                            "objectRef.subresource is 'exec'", "objectRef.subresource", "exec"
-                        ),
+                        leaf("objectRef.subresource is 'exec'", "objectRef.subresource", "exec"),
                         Explanation(
                             "not",
                             True,
@@ -343,9 +343,7 @@ def attack() -> tuple[list[Finding], Totals]:
         rules_loaded=57,
         rules_by_dialect={"sigma": 57},
         rules_ran=44,
-        rule_problems=(
-            RuleProblem("rules/bad.yml", 12, "unknown modifier 'containz'", "My rule"),
-        ),
+        rule_problems=(RuleProblem("rules/bad.yml", 12, "unknown modifier 'containz'", "My rule"),),
         rules_blind=(
             RuleProblem(
                 "rules/host_path.yml",
@@ -366,6 +364,25 @@ EVIL = (
 )
 
 
+TEXT_FIELDS = (
+    "action",
+    "actor_name",
+    "actor_uid",
+    "actor_type",
+    "invoked_by",
+    "session_uid",
+    "target_type",
+    "target_name",
+    "target_namespace",
+    "outcome_detail",
+    "src_ip",
+    "user_agent",
+    "device",
+    "request_uid",
+)
+"""Every field of an envelope that takes any text."""
+
+
 def hostile() -> tuple[list[Finding], Totals]:
     info = rule(
         EVIL,
@@ -379,22 +396,6 @@ def hostile() -> tuple[list[Finding], Totals]:
         author=EVIL,
         status=EVIL,
         dialect=EVIL,
-    )
-    texts = (
-        "action",
-        "actor_name",
-        "actor_uid",
-        "actor_type",
-        "invoked_by",
-        "session_uid",
-        "target_type",
-        "target_name",
-        "target_namespace",
-        "outcome_detail",
-        "src_ip",
-        "user_agent",
-        "device",
-        "request_uid",
     )
     deep: Any = "bottom"
     for _ in range(300):
@@ -415,7 +416,7 @@ def hostile() -> tuple[list[Finding], Totals]:
         activity_id=99,
         actor_groups=(EVIL, ""),
         outcome=Outcome.FAILURE,
-        **{name: EVIL.replace("A1", name) for name in texts},
+        **{name: EVIL.replace("A1", name) for name in TEXT_FIELDS},
     )
     no_time = event(at=0, document={"x": "y" * 70_000}, class_uid=1007, target_name="=1+1")
     beyond = event(at=2**70, document={}, actor_name="\t=2+2", src_ip="::ffff:203.0.113.9")
@@ -481,6 +482,13 @@ STORIES: dict[str, Callable[[], tuple[list[Finding], Totals]]] = {
     "hostile": hostile,
     "none": none,
 }
+
+
+def hostile_text(max_size: int) -> st.SearchStrategy[str]:
+    """Any text, rich in what harms a terminal, a table, a spreadsheet or a page."""
+    unprinted = "\x00\n\r\t\x1b\x7f\x85\x9b\xa0\u200b\u202e\u2066\u2028\ufeff\udcff\U000e0041"
+    meaning = "|`<>[]()!*_#$=+-@'\"\\ "
+    return st.text(st.characters() | st.sampled_from(unprinted + meaning), max_size=max_size)
 
 
 def rendered(

@@ -53,13 +53,14 @@ def csv_cell(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Return a value from a log as a code span, empty for empty text.
+    r"""Return a value from a log as a code span for a table cell, empty for empty text.
 
     Inside a code span neither HTML nor links, entities or emphasis mean anything (CommonMark
-    0.31, section 6.1). A pipe is escaped as in a table (GitHub Flavored Markdown 0.29,
-    section 4.10), so this is for table cells; see `markdown_code_line` for elsewhere.
+    0.31, section 6.1), but a pipe still ends the cell unless it is escaped (GitHub Flavored
+    Markdown 0.29, section 4.10). After a backslash, readers disagree on what escapes what, so
+    there the pipe becomes `\x7c`.
     """
-    return markdown_code_line(text).replace("|", "\\|")
+    return markdown_code_line(text).replace("\\|", "\\\\x7c").replace("|", "\\|")
 
 
 def markdown_code_line(text: str) -> str:

@@ -129,8 +129,12 @@ def pruned(document: Mapping[str, Any]) -> dict[str, Any]:
 
     OCSF has no null. Documents from logs, which are fragments, are left as they are.
     """
-    kept = ((key, _pruned(item)) for key, item in document.items())
-    return {key: item for key, item in kept if not _empty(item)}
+    kept: dict[str, Any] = {}
+    for key, item in document.items():
+        value = _pruned(item)
+        if value is not None:
+            kept[key] = value
+    return kept
 
 
 def _api(envelope: Envelope) -> dict[str, Any] | None:
@@ -160,12 +164,12 @@ def _process(event: Event) -> dict[str, Any] | None:
 
 
 def _pruned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return pruned(value)
-    if isinstance(value, list | tuple):
-        return [item for item in map(_pruned, value) if not _empty(item)]
+    kind = type(value)
+    if kind is str:
+        return value or None
+    if kind is dict:
+        return pruned(value) or None
+    if kind is list or kind is tuple:
+        items = (_pruned(item) for item in value)
+        return [item for item in items if item is not None] or None
     return value
-
-
-def _empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str | list | dict) and not value)
