@@ -101,7 +101,8 @@ class Frame(Struct, frozen=True):
 
 def frame(text: str) -> Frame | None:
     """Take a line apart; None where it is not syslog. Total, and linear in the text."""
-    text = text.strip("\x00\ufeff\r\n")  # a file system that lost a write leaves NULs
+    # A file system that lost a write leaves NULs before a line.
+    text = text.lstrip("\0\ufeff\r\n").rstrip(" \t\r\n\0")
     if (found := _RFC5424.match(text)) is not None:
         return _rfc5424(found, text)
     if (found := _BSD.match(text)) is not None:

@@ -1,6 +1,5 @@
 """Lines that mean something only together with lines before them."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from trailhound.sources.linux_auth.framing import REPEATED_LAST
@@ -8,8 +7,8 @@ from trailhound.sources.linux_auth.framing import REPEATED_LAST
 CONTINUED = " : (command continued) "
 """How sudo marks the rest of a command that was too long for one line."""
 
-_KEPT = 1024
-_JOINED_CHARACTERS = 1 << 16
+_KEPT = 512
+_CHARACTERS_KEPT = 1 << 15
 _V = TypeVar("_V")
 
 
@@ -21,7 +20,7 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._last: dict[tuple[str, str], dict[str, Any]] = {}
         self._sudo: dict[tuple[Any, ...], str] = {}
 
     def link(self, path: str, document: dict[str, Any]) -> None:
@@ -30,10 +29,14 @@ class Lines:
         program = document["program"]
         if not program:
             if REPEATED_LAST.match(message) is not None:
-                before = self._last.get((path, host), {})
-                document.update(_repeats(before))
+                before = self._last.get((path, host))
+                if before is not None:
+                    document["repeats"] = before
             return
-        _keep(self._last, (path, host), document)
+        line = {"program": program, "message": message[:_CHARACTERS_KEPT]}
+        if "pid" in document:
+            line["pid"] = document["pid"]
+        _keep(self._last, (path, host), line)
         if program.endswith("sudo"):
             self._link_sudo(path, host, document)
 
@@ -44,10 +47,10 @@ class Lines:
             user = message.partition(" : ")[0]
         key = (path, host, document.get("pid"), user.strip(" "))
         if not mark:
-            _keep(self._sudo, key, message[:_JOINED_CHARACTERS])
+            _keep(self._sudo, key, message[:_CHARACTERS_KEPT])
         elif (before := self._sudo.get(key)) is not None:
             document["continues"] = before
-            _keep(self._sudo, key, joined(before, rest)[:_JOINED_CHARACTERS])
+            _keep(self._sudo, key, joined(before, rest)[:_CHARACTERS_KEPT])
 
 
 def joined(before: str, rest: str) -> str:
@@ -57,11 +60,6 @@ def joined(before: str, rest: str) -> str:
     blank at all (lib/eventlog/eventlog.c, `do_syslog_sudo`). The first piece always has one.
     """
     return f"{before} {rest}"
-
-
-def _repeats(before: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: before[name] for name in ("program", "pid", "message") if name in before}
-    return {"repeats": known} if known else {}
 
 
 def _keep(store: dict[Any, _V], key: Any, value: _V) -> None:

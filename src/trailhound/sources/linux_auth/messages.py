@@ -52,7 +52,7 @@ def interpret(document: Mapping[str, Any]) -> tuple[Family, list[Fields]]:
         before = document.get("repeats")
         if before:
             program, text = before["program"], before["message"].rstrip(_ENDS)
-    family = family_of(program)
+    family = family_of(program[:_NAME_CHARACTERS])
     readings = _read(family, text, document)
     if count:
         readings = [reading | {"repeated": count} for reading in readings or [{}]]
@@ -109,6 +109,7 @@ def _logger(program: str) -> Family:
     return Family((), lambda message: services.read_logger(message, program))
 
 
+_NAME_CHARACTERS = 256  # of a name that a journal entry may make as long as it likes
 _ENDS = " \t\r\n\0"
 _MODULE = re.compile(r"\((pam_\w{1,48})\Z", re.ASCII)
 _UNKNOWN = Family(())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -159,11 +160,15 @@ def _around(year: int) -> list[int]:
 
 
 def _year_of(time_ns: int) -> int:
+    return _year_of_day(time_ns // _DAY)
+
+
+@lru_cache(maxsize=64)
+def _year_of_day(day: int) -> int:
     try:
-        year = datetime.fromtimestamp(time_ns // _SECOND, UTC).year
-    except (ValueError, OverflowError, OSError):
+        return min(date.fromordinal(_EPOCH_DAY + day).year, _LAST_YEAR)
+    except (ValueError, OverflowError):
         return DEFAULT_YEAR
-    return min(year, _LAST_YEAR)
 
 
 def iso(time_ns: int) -> str:
@@ -172,9 +177,16 @@ def iso(time_ns: int) -> str:
     A time outside the years 1 to 9999 is written as its number.
     """
     seconds, fraction = divmod(time_ns, _SECOND)
-    try:
-        text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    except (ValueError, OverflowError, OSError):
+    text = _iso_of_second(seconds)
+    if not text:
         return str(time_ns)
     digits = f".{fraction:09}".rstrip("0") if fraction else ""
-    return f"{text.rjust(19, '0')}{digits}Z"
+    return f"{text}{digits}Z"
+
+
+@lru_cache(maxsize=64)
+def _iso_of_second(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+    except (ValueError, OverflowError, OSError):
+        return ""
