@@ -601,6 +601,30 @@ def test_forked_process_runs_what_its_parent_ran() -> None:
     assert launch_of(lines, 3)["ParentCommandLine"] == "bash -l"
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "known"),
+    [
+        ("a/audit.log", "b/audit.log", False),
+        ("web1.log", "web2.log", False),
+        ("log/audit.log.1", "log/audit.log", True),
+        ("log/audit.log-20240101.gz", "log/audit.log", True),
+        ("log/audit.log.12.zst", "log/audit.log.2", True),
+    ],
+)
+def test_processes_of_logs_without_host_names_are_told_apart(
+    first: str, second: str, known: bool
+) -> None:
+    reader = SOURCE.reader()
+    for path, lines in (
+        (first, execve(1, "bash", pid=10)),
+        (second, execve(2, "id", pid=11, ppid=10)),
+    ):
+        for line in lines:
+            assert not list(reader.read(Payload(origin=Origin(path, 1), text=line)))
+    rows = [item.views["process_creation"][0] for item in reader.flush() if isinstance(item, Event)]
+    assert [row.get("ParentImage") for row in rows] == [None, "/usr/bin/bash" if known else None]
+
+
 def test_failed_exec_starts_no_process() -> None:
     lines = [
         line.replace("success=yes exit=0", "success=no exit=-13") for line in execve(1, "su", pid=5)

@@ -20,7 +20,7 @@ _NAME = "auditd"
 
 
 class AuditdReader:
-    """Reads records, holds those of open events, and gives out events by host and time."""
+    """Reads records, holds those of open events, and gives out a host's events in order of time."""
 
     def __init__(self) -> None:
         self._assembler = Assembler()
@@ -71,7 +71,7 @@ class AuditdReader:
             source=_NAME,
             document=document,
             origins=origins,
-            views=make_views(document, self._processes),
+            views=make_views(document, self._processes, group.host),
             describe=describe,
             notes=notes,
         )

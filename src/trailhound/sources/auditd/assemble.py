@@ -1,8 +1,10 @@
 """Puts the records of one event together while others come in between."""
 
 import heapq
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import lru_cache
 
 from trailhound.model.records import Origin
 from trailhound.sources.auditd.fields import Line
@@ -20,18 +22,25 @@ MAX_LINES = 65_536
 MAX_EVENT_LINES = 8192
 _REMEMBERED = 8192
 
+_ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASCII)
 _When = tuple[int, int, int]
 _Key = tuple[str, int, int, int]
+
+
+@lru_cache(maxsize=256)
+def _log_of(path: str) -> str:
+    """Name the host of a log that does not: one log is of one host, also when it is rotated."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + _ROTATION.sub("", name)
 
 
 class Group:
     """The records of one event, so far."""
 
-    __slots__ = ("ended", "lines", "node", "origins", "seen", "when")
+    __slots__ = ("ended", "host", "lines", "origins", "seen")
 
-    def __init__(self, node: str, when: _When) -> None:
-        self.node = node
-        self.when = when
+    def __init__(self, host: str) -> None:
+        self.host = host
         self.lines: dict[tuple[str, str], Line] = {}
         self.origins: list[Origin] = []
         self.ended = False
@@ -62,7 +71,7 @@ class _Host:
 
 
 class Assembler:
-    """Groups records by (node, time, serial) and gives out groups in order of event time.
+    """Groups records by (host, time, serial) and gives out groups in order of event time.
 
     An event's records may lie apart, come in any order, and end with an EOE record, with
     one that comes early, or with none (user-space records). State is bounded.
@@ -82,13 +91,14 @@ class Assembler:
             the same name with other records was given out.
         """
         when = (line.seconds, int(line.fraction.ljust(9, "0")), line.serial)
-        key = (line.node, *when)
-        host = self._hosts.get(line.node)
+        name = line.node or _log_of(origin.path)
+        key = (name, *when)
+        host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[line.node] = _Host()
+            host = self._hosts[name] = _Host()
         group = self._open.get(key)
         if group is None:
-            group = self._open[key] = Group(line.node, when)
+            group = self._open[key] = Group(name)
             heapq.heappush(host.queue, when)
             host.events += 1
         else:
@@ -97,10 +107,10 @@ class Assembler:
         group.seen = host.seen
         group.add(line, origin)
         self._held += 1
-        given = self._complete(host, line.node, line.seconds)
+        given = self._complete(host, name, line.seconds)
         # What a wrong clock dated into the future never comes to the head of the queue.
         oldest_key, oldest = next(iter(self._open.items()))
-        if oldest.node == line.node and host.seen - oldest.seen >= STALE:
+        if oldest.host == name and host.seen - oldest.seen >= STALE:
             given.append(self._give(oldest_key))
         if len(group.origins) >= MAX_EVENT_LINES and key in self._open:
             given.append(self._give(key))
@@ -109,16 +119,16 @@ class Assembler:
         return given
 
     def flush(self) -> Iterator[tuple[Group, bool]]:
-        """Give out all that is held, by host and time."""
-        for key in sorted(self._open):
+        """Give out all that is held, in order of time."""
+        for key in sorted(self._open, key=lambda key: (key[1:], key[0])):
             yield self._give(key)
         self._hosts.clear()
 
-    def _complete(self, host: _Host, node: str, now_s: int) -> list[tuple[Group, bool]]:
+    def _complete(self, host: _Host, name: str, now_s: int) -> list[tuple[Group, bool]]:
         given = []
         while host.queue:
             when = host.queue[0]
-            group = self._open.get((node, *when))
+            group = self._open.get((name, *when))
             if group is not None:
                 silent = host.seen - group.seen
                 if silent < SETTLED:
@@ -127,18 +137,18 @@ class Assembler:
                     break
             heapq.heappop(host.queue)
             if group is not None:
-                given.append(self._give((node, *when)))
+                given.append(self._give((name, *when)))
         return given
 
     def _give(self, key: _Key) -> tuple[Group, bool]:
         group = self._open.pop(key)
         self._held -= len(group.origins)
-        host = self._hosts[group.node]
+        host = self._hosts[group.host]
         host.events -= 1
         if len(host.queue) > 2 * host.events + SETTLED:
-            host.queue = sorted({key[1:] for key in self._open if key[0] == group.node})
+            host.queue = sorted({key[1:] for key in self._open if key[0] == group.host})
         if not host.events and len(self._hosts) > 1:
-            del self._hosts[group.node]
+            del self._hosts[group.host]
         if not group.lines:
             return group, key in self._given
         prints = group.fingerprint()

@@ -56,32 +56,42 @@ class Processes:
 
     def __init__(self) -> None:
         self._launches: OrderedDict[tuple[str, str], Launch] = OrderedDict()
+        self.host = ""
+        """Name of the host whose event is at hand."""
 
-    def put(self, node: str, pid: str, launch: Launch) -> None:
+    def put(self, pid: str, launch: Launch) -> None:
         """Remember what a process runs."""
-        self._launches[node, pid] = launch
-        self._launches.move_to_end((node, pid))
+        self._launches[self.host, pid] = launch
+        self._launches.move_to_end((self.host, pid))
         if len(self._launches) > _PROCESSES:
             self._launches.popitem(last=False)
 
-    def get(self, node: str, pid: str, when: tuple[int, int], login: str) -> Launch | None:
+    def get(self, pid: str, when: tuple[int, int], login: str) -> Launch | None:
         """What a process ran at a time; None if unknown.
 
         The number of a process is used again, so its launch must lie before, and be of the
         same login or of none (a daemon that logs somebody in).
         """
-        launch = self._launches.get((node, pid))
+        launch = self._launches.get((self.host, pid))
         if launch is None or launch.when > when or launch.login not in ("", login):
             return None
         return launch
 
 
-def make_views(document: Mapping[str, Any], processes: Processes) -> dict[str, View]:
+def make_views(
+    document: Mapping[str, Any], processes: Processes, host: str = ""
+) -> dict[str, View]:
     """Compute the views of an event, and remember what process it started.
+
+    Args:
+        document: the event.
+        processes: what its host and others are known to run.
+        host: what tells its processes from those of other hosts.
 
     Returns:
         View name → mappings; only views that have any.
     """
+    processes.host = host
     call = first_of(document, "SYSCALL")
     cwd = first_of(document, "CWD").get("cwd", "")
     views: dict[str, View] = {"records": _records(document, call, cwd)}
@@ -242,7 +252,7 @@ def _actor(document: Mapping[str, Any], call: Record, processes: Processes) -> d
         "LogonUser": id_name(call, "auid"),
         "ParentProcessId": call.get("ppid", ""),
     }
-    own = processes.get(document["node"], call.get("pid", ""), *_at(document, call))
+    own = processes.get(call.get("pid", ""), *_at(document, call))
     if own is not None and own.image == row["Image"]:
         row["CommandLine"] = own.command_line
     else:
@@ -253,7 +263,6 @@ def _actor(document: Mapping[str, Any], call: Record, processes: Processes) -> d
 def _launch(
     document: Mapping[str, Any], call: Record, execve: Record, cwd: str, processes: Processes
 ) -> dict[str, str]:
-    node = document["node"]
     command_line = " ".join(arguments(execve))
     if not command_line:
         command_line = first_of(document, "PROCTITLE").get("proctitle", "")
@@ -271,23 +280,23 @@ def _launch(
         "Terminal": call.get("tty", ""),
     }
     when, login = _at(document, call)
-    parent = processes.get(node, call.get("ppid", ""), when, login)
+    parent = processes.get(call.get("ppid", ""), when, login)
     if parent is not None:
         row["ParentImage"] = parent.image
         row["ParentCommandLine"] = parent.command_line
     if call.get("pid"):
         launch = Launch(when, image, command_line[:_PARENT_TEXT], login)
-        processes.put(node, call["pid"], launch)
+        processes.put(call["pid"], launch)
     return {name: value for name, value in row.items() if value and value != "(null)"}
 
 
 def _inherit(document: Mapping[str, Any], call: Record, processes: Processes) -> None:
     """A process that another one forked runs the same program until it starts its own."""
-    node, child = document["node"], call.get("exit", "")
+    child = call.get("exit", "")
     when, login = _at(document, call)
-    own = processes.get(node, call.get("pid", ""), when, login)
+    own = processes.get(call.get("pid", ""), when, login)
     if own is not None and child.isdigit() and child != "0":
-        processes.put(node, child, own._replace(when=when))
+        processes.put(child, own._replace(when=when))
 
 
 def _at(document: Mapping[str, Any], call: Record) -> tuple[tuple[int, int], str]:
