@@ -23,6 +23,8 @@ from trailhound.rules.ir import And, Condition, Exists, Field, Not, Or, Predicat
 GROUPS_PER_EVENT = 16
 """An event with lists in its group fields counts in at most so many groups."""
 
+_SWEEP_EVERY = 50_000
+
 Key = tuple[str | None, ...]
 
 
@@ -77,6 +79,7 @@ class WindowState:
 
     groups: dict[tuple[int, Key], _Group] = field(default_factory=dict)
     """(window rule index, group) → its hits of the last timespan."""
+    taken: int = 0
 
 
 def feeds_of(plan: Plan, rule: int, event: Event, document: Mapping[str, Any]) -> list[Feed]:
@@ -95,6 +98,9 @@ def step(plan: Plan, state: WindowState, batch: Iterable[Feed]) -> Iterator[Find
     """
     for feed in batch:
         yield from _take(plan, state, feed)
+        state.taken += 1
+        if state.taken % _SWEEP_EVERY == 0:
+            yield from _sweep(plan, state, feed.time_ns)
 
 
 def finish(plan: Plan, state: WindowState) -> Iterator[Finding]:
@@ -103,6 +109,17 @@ def finish(plan: Plan, state: WindowState) -> Iterator[Finding]:
         if group.episode is not None:
             yield _finding(plan, index, key, group.episode)
             group.episode = None
+
+
+def _sweep(plan: Plan, state: WindowState, now_ns: int) -> Iterator[Finding]:
+    # Groups are made by whoever writes the log (one per user name tried); old ones must go.
+    for (index, key), group in list(state.groups.items()):
+        window = plan.rules[index].window
+        assert window is not None  # noqa: S101 - as below
+        if group.feeds and group.feeds[-1].time_ns < now_ns - window.timespan_ns:
+            if group.episode is not None:
+                yield _finding(plan, index, key, group.episode)
+            del state.groups[index, key]
 
 
 def _feed(

@@ -19,6 +19,7 @@ class Block(Struct, frozen=True):
     """Lines, each but perhaps the last of the file with its line end."""
     line: int
     """1-based number of the first one."""
+    line_count: int
 
 
 def blocks(
@@ -44,14 +45,15 @@ def blocks(
         if cut:
             data = bytes(held[:cut])
             del held[:cut]
-            yield Block(data, line)
-            line += data.count(b"\n")
+            line_count = data.count(b"\n")
+            yield Block(data, line, line_count)
+            line += line_count
             first = False
         elif len(held) > LINE_LIMIT:
             yield from _long_line(path, line, bytes(held), source)
             return
     if held:
-        yield Block(bytes(held), line)
+        yield Block(bytes(held), line, 1)
 
 
 def _is_document(head: bytes) -> bool:

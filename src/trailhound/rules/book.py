@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from trailhound.model.logsource import LogSource
-from trailhound.rules.ir import And, Note, Predicate, Rule, RuleError
+from trailhound.rules.ir import And, Exists, Field, Not, Note, Or, Predicate, Rule, RuleError
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,9 +149,28 @@ def _resolve(rules: dict[str, Rule], by_name: dict[str, str], errors: list[RuleE
             for alias in window.aliases
         )
         resolved = tuple(by_name.get(reference, reference) for reference in window.rules)
+        expression = window.expression and _renamed(window.expression, by_name)
         rules[uid] = msgspec.structs.replace(
-            rule, window=msgspec.structs.replace(window, rules=resolved, aliases=aliases)
+            rule,
+            window=msgspec.structs.replace(
+                window, rules=resolved, aliases=aliases, expression=expression
+            ),
         )
+
+
+def _renamed(node: Predicate, by_name: dict[str, str]) -> Predicate:
+    match node:
+        case And():
+            return And(tuple(_renamed(item, by_name) for item in node.items), node.label)
+        case Or():
+            return Or(tuple(_renamed(item, by_name) for item in node.items), node.label)
+        case Not():
+            return Not(_renamed(node.item, by_name))
+        case Exists():
+            uid = by_name.get(node.field.name, node.field.name)
+            return Exists(Field(uid, ((uid,),)))
+        case _:
+            return node
 
 
 def _drop_cycles(rules: dict[str, Rule], errors: list[RuleError]) -> None:

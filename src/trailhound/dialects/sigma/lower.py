@@ -15,6 +15,7 @@ from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaDetections
 from sigma.types import SigmaExists
 
 from trailhound.dialects.contract import Placeholders
+from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
 from trailhound.dialects.sigma.values import Unsupported, keyword_test, tests_of
 from trailhound.rules.ir import (
@@ -56,7 +57,7 @@ def take_out_blocks(definition: Any, blocks: Blocks) -> Any:
     for key, value in definition.items():
         block = _BLOCK_KEY.match(key) if isinstance(key, str) else None
         if block is None or not isinstance(value, dict | list):
-            taken[key] = value
+            taken[key] = take_out_blocks(value, blocks)
             continue
         name = f"{_BLOCK_FIELD}{len(blocks)}"
         blocks[name] = (block["field"], block["quantifier"] == "all", None)
@@ -159,5 +160,5 @@ class Lowering:
 
     def _block(self, stand_in: str) -> Predicate:
         name, every, definition = self._blocks[stand_in]
-        inner = self._detection(SigmaDetection.from_definition(definition))
+        inner = self._detection(SigmaDetection.from_definition(definition, policy=POLICY))
         return Some(Field(name, (path_of(name),)), inner, every)

@@ -18,6 +18,7 @@ from sigma.rule import SigmaLogSource, SigmaRule, SigmaRuleBase
 
 from trailhound.dialects.contract import Placeholders, RuleFile
 from trailhound.dialects.sigma.lower import Blocks, Lowering, take_out_blocks
+from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
 from trailhound.dialects.sigma.text import Document, YamlError, read_documents
 from trailhound.dialects.sigma.values import Unsupported
@@ -141,7 +142,7 @@ def _rule(
         raise _Rejected("no detection, or one that is not a mapping", document.line_of("detection"))
     blocks: Blocks = {}
     content = {**content, "detection": take_out_blocks(content["detection"], blocks)}
-    parsed = _parsed(lambda: SigmaRule.from_dict(content, collect_errors=True), document)
+    parsed = _parsed(lambda: SigmaRule.from_dict(content, collect_errors=True, policy=POLICY), document)
     logsource = _logsource(parsed.logsource)
     taxonomy = Taxonomy(logsource)
     lowering = Lowering(parsed.detection, blocks, taxonomy, placeholders)
@@ -162,7 +163,7 @@ def _filter(
         raise _Rejected("filter must be a mapping", document.line_of("filter"))
     blocks: Blocks = {}
     content = {**content, "filter": take_out_blocks(content["filter"], blocks)}
-    parsed = _parsed(lambda: SigmaFilter.from_dict(content, collect_errors=True), document)
+    parsed = _parsed(lambda: SigmaFilter.from_dict(content, collect_errors=True, policy=POLICY), document)
     logsource = _logsource(parsed.logsource)
     lowering = Lowering(parsed.filter, blocks, Taxonomy(logsource), placeholders)
     named = parsed.filter.rules
@@ -188,7 +189,7 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
             first = next(iter(bounds))
             narrowed = {**section, "condition": {**rest, first: bounds[first]}}
             content = {**content, "correlation": narrowed}
-    parsed = _parsed(lambda: SigmaCorrelationRule.from_dict(content, collect_errors=True), document)
+    parsed = _parsed(lambda: SigmaCorrelationRule.from_dict(content, collect_errors=True, policy=POLICY), document)
     line = document.line_of("correlation", "condition")
     for key, value in bounds.items():
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,0 +1,250 @@
+"""Windows over event time: each kind, chains, aliases, and laws."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trailhound.dialects import DIALECTS
+from trailhound.dialects.contract import RuleFile
+from trailhound.engine.matching import match_event
+from trailhound.engine.plan import Plan, SourceShape, make_plan
+from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
+from trailhound.model.events import Envelope, Event
+from trailhound.model.findings import EVENTS_KEPT, Finding
+from trailhound.model.logsource import LogSource, Route
+from trailhound.model.records import Origin
+from trailhound.rules.book import link
+
+SECOND = 1_000_000_000
+BASES = """
+title: fails
+id: 00000000-0000-4000-8000-000000000001
+name: fails
+logsource: {product: test}
+detection: {s: {e: fail}, condition: s}
+---
+title: works
+id: 00000000-0000-4000-8000-000000000002
+name: works
+logsource: {product: test}
+detection: {s: {e: ok}, condition: s}
+---
+title: other
+id: 00000000-0000-4000-8000-000000000003
+name: other
+logsource: {product: test}
+detection: {s: {e: other}, condition: s}
+"""
+
+
+def describe(document: Mapping[str, Any]) -> Envelope:
+    return Envelope(time_ns=document["t"] * SECOND)
+
+
+def plan_of(*windows: str) -> Plan:
+    text = BASES + "".join(
+        f"---\ntitle: window {n}\nid: 00000000-0000-4000-9000-00000000000{n}\nname: w{n}\n"
+        f"level: high\ncorrelation: {window}\n"
+        for n, window in enumerate(windows)
+    )
+    rules = link([DIALECTS[0].read(RuleFile("w.yml", text.encode()), {})])
+    assert rules.errors == ()
+    return make_plan(rules.rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
+
+
+def feeds(plan: Plan, documents: list[dict[str, Any]]) -> list[Feed]:
+    found = []
+    for number, document in enumerate(documents, 1):
+        event = Event("s", document, (Origin("f", number),), {"v": (document,)}, describe)
+        for hit in match_event(plan, event):
+            found.extend(feeds_of(plan, hit.rule, hit.event, hit.document))  # type: ignore[union-attr]
+    return found
+
+
+def findings(plan: Plan, documents: list[dict[str, Any]]) -> list[Finding]:
+    state = WindowState()
+    found = list(step(plan, state, feeds(plan, documents)))
+    return [*found, *finish(plan, state)]
+
+
+def brief(found: list[Finding]) -> list[tuple[Any, ...]]:
+    return [
+        (f.rule.title, f.start_ns // SECOND, f.time_ns // SECOND, f.event_count, dict(f.group))
+        for f in found
+    ]
+
+
+def event(t: int, e: str, **more: Any) -> dict[str, Any]:
+    return {"t": t, "e": e, **more}
+
+
+COUNT = "{type: event_count, rules: [fails], group-by: [u], timespan: 10s, condition: {gte: 3}}"
+
+
+def test_a_burst_is_one_finding_and_two_bursts_are_two() -> None:
+    burst = [event(t, "fail", u="a") for t in (0, 1, 2, 3, 4, 60, 61, 62, 200)]
+    assert brief(findings(plan_of(COUNT), burst)) == [
+        ("window 0", 0, 4, 5, {"u": "a"}),
+        ("window 0", 60, 62, 3, {"u": "a"}),
+    ]
+
+
+def test_the_timespan_includes_both_ends() -> None:
+    assert len(findings(plan_of(COUNT), [event(t, "fail", u="a") for t in (0, 5, 10)])) == 1
+    assert findings(plan_of(COUNT), [event(t, "fail", u="a") for t in (0, 5, 11)]) == []
+
+
+def test_groups_are_apart_and_an_absent_field_is_a_group() -> None:
+    documents = [event(t, "fail", u="ab"[t % 2]) for t in range(4)]
+    assert findings(plan_of(COUNT), documents) == []
+    absent = [event(t, "fail") for t in range(3)]
+    assert brief(findings(plan_of(COUNT), absent)) == [("window 0", 0, 2, 3, {"u": ""})]
+
+
+def test_a_long_episode_keeps_its_first_and_last_events() -> None:
+    (found,) = findings(plan_of(COUNT), [event(t, "fail", u="a") for t in range(500)])
+    assert found.event_count == 500
+    assert len(found.events) == EVENTS_KEPT
+    assert found.events[0].document["t"] == 0
+    assert found.events[-1].document["t"] == 499
+    assert "500 events" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("condition", "count", "fires"),
+    [("{gt: 2, lte: 4}", 2, 0), ("{gt: 2, lte: 4}", 3, 1), ("{eq: 2}", 2, 1), ("{lt: 2}", 1, 1)],
+)
+def test_ranges_and_equality(condition: str, count: int, fires: int) -> None:
+    window = f"{{type: event_count, rules: [fails], timespan: 10s, condition: {condition}}}"
+    documents = [event(t, "fail") for t in range(count)]
+    assert len(findings(plan_of(window), documents)) == fires
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "values", "fires"),
+    [
+        ("value_count", "{field: v, gte: 3}", ["a", "a", "b", "c"], True),
+        ("value_count", "{field: v, gte: 3}", ["a", "a", "b", "b"], False),
+        ("value_sum", "{field: v, gt: 100}", [50, "40", 11], True),
+        ("value_sum", "{field: v, gt: 100}", [50, "x", 50], False),
+        ("value_avg", "{field: v, gte: 10}", [1, 1, 28], True),
+        ("value_avg", "{field: v, gte: 10}", [1, 1, 27], False),
+        ("value_median", "{field: v, gt: 5}", [9, 1, 6, 7], True),
+        ("value_percentile", "{field: v, gte: 9, percentile: 75}", [1, 2, 8, 12], True),
+        ("value_percentile", "{field: v, gt: 9, percentile: 75}", [1, 2, 8, 12], False),
+    ],
+)
+def test_value_windows(kind: str, condition: str, values: list[Any], fires: bool) -> None:
+    window = f"{{type: {kind}, rules: [fails], timespan: 1m, condition: {condition}}}"
+    documents = [event(t, "fail", v=value) for t, value in enumerate(values)]
+    # The condition may hold on the way; what counts here is the window at the last event.
+    found = [f for f in findings(plan_of(window), documents) if f.time_ns // SECOND == len(values) - 1]
+    assert bool(found) is fires
+
+
+TEMPORAL = "{{type: {kind}, rules: [fails, works], group-by: [u], timespan: 10s}}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "fires"),
+    [
+        ("temporal", ("fail", "ok"), 1),
+        ("temporal", ("ok", "fail"), 1),
+        ("temporal", ("ok", "ok"), 0),
+        ("temporal_ordered", ("fail", "ok"), 1),
+        ("temporal_ordered", ("ok", "fail"), 0),
+        ("temporal_ordered", ("ok", "fail", "ok"), 1),
+    ],
+)
+def test_temporal(kind: str, order: tuple[str, ...], fires: int) -> None:
+    documents = [event(t, e, u="a") for t, e in enumerate(order)]
+    assert len(findings(plan_of(TEMPORAL.format(kind=kind)), documents)) == fires
+    late = [event(t * 11, e, u="a") for t, e in enumerate(order)]
+    assert findings(plan_of(TEMPORAL.format(kind=kind)), late) == []
+    apart = [event(t, e, u=str(t)) for t, e in enumerate(order)]
+    assert findings(plan_of(TEMPORAL.format(kind=kind)), apart) == []
+
+
+def test_an_extended_condition_can_ask_for_absence() -> None:
+    window = "{type: temporal, timespan: 10s, condition: 'fails and not works'}"
+    plan = plan_of(window)
+    assert len(findings(plan, [event(0, "fail"), event(1, "other")])) == 1
+    assert len(findings(plan, [event(0, "ok"), event(1, "fail")])) == 0
+
+
+def test_aliases_join_different_fields() -> None:
+    window = (
+        "{type: temporal, rules: [fails, works], group-by: [ip], timespan: 10s,"
+        " aliases: {ip: {fails: src, works: dst}}}"
+    )
+    plan = plan_of(window)
+    documents = [event(0, "fail", src="1"), event(1, "ok", dst="1"), event(2, "ok", dst="2")]
+    assert brief(findings(plan, documents)) == [("window 0", 0, 1, 2, {"ip": "1"})]
+
+
+def test_a_window_over_a_window() -> None:
+    chain = "{type: temporal_ordered, rules: [w0, works], group-by: [u], timespan: 1m}"
+    plan = plan_of(COUNT, chain)
+    documents = [event(t, "fail", u="a") for t in range(4)] + [event(30, "ok", u="a")]
+    found = findings(plan, documents)
+    assert ("window 1", 2, 30) in [(t, start, end) for t, start, end, *_ in brief(found)]
+    assert findings(plan, [event(0, "ok", u="a"), *documents[:3]])[0].rule.title == "window 0"
+
+
+def test_rules_that_feed_windows_are_silent_unless_generate() -> None:
+    plan = plan_of(COUNT)
+    silent = {rule.name: rule.silent for rule in plan.rules}
+    assert silent == {"fails": True, "works": False, "other": False, "w0": False}
+    generate = COUNT.replace("type:", "generate: true, type:")
+    assert {rule.name: rule.silent for rule in plan_of(generate).rules}["fails"] is False
+
+
+stream = st.lists(
+    st.builds(
+        event,
+        st.integers(0, 40),
+        st.sampled_from(("fail", "ok", "other")),
+        u=st.sampled_from("ab"),
+        v=st.integers(0, 3),
+    ),
+    max_size=25,
+).map(lambda documents: sorted(documents, key=lambda d: d["t"]))
+
+
+@given(stream)
+def test_counts_agree_with_counting_by_hand(documents: list[dict[str, Any]]) -> None:
+    fails = [d for d in documents if d["e"] == "fail"]
+    covered = {}
+    for user in "ab":
+        times = [d["t"] for d in fails if d["u"] == user]
+        # At each event, so many of its group lie in the ten seconds up to it.
+        held = [i for i, t in enumerate(times) if sum(t - 10 <= o for o in times[: i + 1]) >= 3]
+        covered[user] = [times[i] for i in held]
+    found = findings(plan_of(COUNT), documents)
+    for user in "ab":
+        spans = [(f.start_ns // SECOND, f.time_ns // SECOND) for f in found if f.group[0][1] == user]
+        assert {t for t in covered[user] if not any(a <= t <= b for a, b in spans)} == set()
+        assert all(end in covered[user] for _, end in spans)
+        assert spans == sorted(spans)
+
+
+@given(stream, st.lists(st.integers(0, 25), max_size=4))
+def test_batches_and_saved_state_do_not_matter(
+    documents: list[dict[str, Any]], cuts: list[int]
+) -> None:
+    import pickle  # noqa: PLC0415
+
+    plan = plan_of(COUNT, TEMPORAL.format(kind="temporal_ordered"))
+    whole = brief(findings(plan, documents))
+    state, found, fed = WindowState(), [], feeds(plan, documents)
+    edges = sorted({0, *cuts, len(fed)})
+    for start, end in zip(edges, edges[1:], strict=False):
+        found.extend(step(plan, state, fed[start:end]))
+        state = pickle.loads(pickle.dumps(state))
+    found.extend(finish(plan, state))
+    assert brief(found) == whole
+
+
