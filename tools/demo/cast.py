@@ -148,6 +148,7 @@ ROLE_IDS = {
 
 USER_IDS = {
     "marta.kowal": "AIDA2PMARTAKEXAMPLE31",
+    "jonas.lind": "AIDA2PJONASLEXAMPLE58",
     "priya.nair": "AIDA2PPRIYANEXAMPLE64",
     "backup-operator": "AIDA2PBACKOPEXAMPLE12",
     "ci-artifacts": "AIDA2PCIARTIEXAMPLE47",

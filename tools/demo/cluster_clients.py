@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from demo.cast import ACCOUNT, BASTION_ADDRESS, NODES, ROLE_IDS, RUNNER_ADDRESS
+from demo.cast import ACCOUNT, BASTION_ADDRESS, NODES, ROLE_IDS, RUNNER_ADDRESS, USER_IDS
 from demo.clock import Dice, at
 from demo.cluster import (
     KUBECTL_OLD,
@@ -167,7 +167,7 @@ def person(dice: Dice, name: str) -> Client:
     arn = f"arn:aws:iam::{ACCOUNT}:user/{name}"
     user = {
         "username": name,
-        "uid": f"aws-iam-authenticator:{ACCOUNT}:{dice.aws_id('AIDA')}",
+        "uid": f"aws-iam-authenticator:{ACCOUNT}:{USER_IDS[name]}",
         "groups": ["platform", "system:authenticated"],
         "extra": {
             "accessKeyId": [dice.aws_id("AKIA")],

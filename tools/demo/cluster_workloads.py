@@ -215,23 +215,19 @@ class Workloads(Cluster):
             request=body,
             query={"fieldManager": "kubectl-run"},
         )
-        self._add(
-            at("18:20:11.482"),
-            priya,
-            "create",
-            "pods",
-            DEBUG.namespace,
-            DEBUG.name,
-            "exec",
-            code=101,
-            level="Request",
-            query={
+        shell: Json = {
+            "query": {
                 "command": "bash",
                 "container": DEBUG.container,
                 "stdin": "true",
                 "stdout": "true",
                 "tty": "true",
             },
-            lasts_us=11 * MINUTE,
-        )
+            "code": 101,
+            "level": "Request",
+            "audit_id": self._dice.uuid(),
+        }
+        where = ("create", "pods", DEBUG.namespace, DEBUG.name, "exec")
+        for stage, lasts in (("ResponseStarted", 52_000), ("ResponseComplete", 11 * MINUTE)):
+            self._add(at("18:20:11.482"), priya, *where, stage=stage, lasts_us=lasts, **shell)
         self._add(at("18:32:10.118"), priya, "delete", "pods", DEBUG.namespace, DEBUG.name)

@@ -59,7 +59,7 @@ def execve_bodies(argv: Sequence[str]) -> list[str]:
         if len(encoded) <= _EXEC_LIMIT - len(body) - 100:
             body += f" a{number}={encoded}"
             continue
-        body += f" a{number}_len={len(argument.encode())}"
+        body += f" a{number}_len={len(encoded)}"
         rest, part = encoded, 0
         while rest:
             room = (_EXEC_LIMIT - len(body)) // 2 * 2
