@@ -16,7 +16,7 @@ from trailhound.sources.container_lines import (
 )
 from trailhound.sources.contract import Source
 from trailhound.sources.document import JsonFailure, documents_in, read_json
-from trailhound.sources.unwrap import WRAPPINGS_TAKEN_OFF, unwrap, unwrap_array
+from trailhound.sources.unwrap import WRAPPINGS_TAKEN_OFF, kind_of, unwrap, unwrap_array
 
 Item = Event | ParseFailure
 Content = Payload | ParseFailure
@@ -299,7 +299,7 @@ def _laid_together(row: Sequence[Event]) -> Iterator[Event]:
 
 def _unknown(value: Any) -> str:
     if not isinstance(value, dict):
-        return f"a bare JSON value of type {type(value).__name__}"
+        return f"{kind_of(value)} is no record"
     if not value:
         return "an object without keys"
     keys = ", ".join(repr(key[:40]) for key in itertools.islice(value, _KEYS_SHOWN))

@@ -167,7 +167,8 @@ def _read_exactly(data: bytes) -> Reading:
 
 
 def _failure(error: json.JSONDecodeError) -> JsonFailure:
-    detail = f"{error.msg} at character {error.pos + 1} of {len(error.doc)}"
+    what = error.msg.removesuffix(" at")
+    detail = f"{what} at character {error.pos + 1} of {len(error.doc)}"
     return JsonFailure("invalid JSON", detail, has_more=error.msg == "Extra data")
 
 

@@ -69,8 +69,19 @@ def _payloads(
         elif isinstance(value, Aside):
             yield ParseFailure(origin, value.reason, value.detail, value.lost)
         else:
-            detail = f"{name} holds a {type(value).__name__} where a record belongs"
+            detail = f"{name} holds {kind_of(value)} where a record belongs"
             yield ParseFailure(origin, "unknown format", detail)
+
+
+def kind_of(value: object) -> str:
+    """Return what JSON calls such a value, with its article."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    return {list: "an array", dict: "an object"}.get(type(value), "a string")
 
 
 def _except(document: _Document, *names: str) -> _Document:

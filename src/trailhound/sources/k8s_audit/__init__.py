@@ -1,0 +1,103 @@
+"""Kubernetes audit events: native, and as EKS, GKE and AKS give them out.
+
+The model is `Event` of audit.k8s.io/v1 (Kubernetes API reference, "kube-apiserver Audit
+Configuration (v1)"); v1beta1 and v1alpha1 are read as they are, they differ in few fields.
+EKS and AKS log that event itself, GKE an audit log entry of Google Cloud, which is turned
+into one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from trailhound.model.events import Envelope, Event, View
+from trailhound.model.logsource import LogSource, Route
+from trailhound.model.records import ParseFailure, Payload
+from trailhound.sources.contract import Gate, Source
+from trailhound.sources.k8s_audit.catalogue import AUDIT_VIEW, FIELDS, GCP_VIEW
+from trailhound.sources.k8s_audit.envelope import describe, describe_gke, describe_in, has_time
+from trailhound.sources.k8s_audit.gke import as_audit_event, is_log_entry
+
+_GROUP = "audit.k8s.io/"
+_GKE_NOTES = ("the audit event was put together again from a log entry of GKE",)
+
+
+def _accepts(values: Sequence[Any]) -> bool:
+    kind, version = values
+    return kind == "Event" and isinstance(version, str) and version.startswith(_GROUP)
+
+
+def _is_native(document: Mapping[str, Any]) -> bool:
+    if _accepts((document.get("kind"), document.get("apiVersion"))):
+        return True
+    # Items of an EventList, and what some shippers leave, do not name their type.
+    return all(isinstance(document.get(name), str) for name in ("auditID", "stage", "verb"))
+
+
+def _recognises(payload: Payload) -> bool:
+    document = payload.document
+    return document is not None and (_is_native(document) or is_log_entry(document))
+
+
+class _Reader:
+    """Reads one record as one event; holds nothing back."""
+
+    def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
+        """See `Reader`."""
+        document = payload.document or {}
+        origins = (payload.origin,)
+        event: Mapping[str, Any] = document
+        views: dict[str, View] = {AUDIT_VIEW: (document,)}
+        notes: tuple[str, ...] = ()
+        known: Callable[[Mapping[str, Any]], Envelope]
+        if _is_native(document):
+            cluster = _cluster(payload.context) if payload.context else ""
+            known = partial(describe_in, cluster) if cluster else describe
+        else:
+            known = describe_gke
+            event, notes = as_audit_event(document), _GKE_NOTES
+            views = {AUDIT_VIEW: (event,), GCP_VIEW: (document,)}
+        yield Event(SOURCE.name, document, origins, views, known, notes)
+        if not has_time(event):
+            detail = "no time of the event can be read; it counts as of 1970"
+            yield ParseFailure(payload.origin, "unreadable time", detail, lost=False)
+
+    def flush(self) -> Iterable[Event | ParseFailure]:
+        """See `Reader`."""
+        return ()
+
+
+def _cluster(context: Mapping[str, Any]) -> str:
+    """What the wrappings say of the cluster; empty where they do not."""
+    group = context.get("logGroup")
+    if isinstance(group, str) and group.startswith("/aws/eks/"):
+        return group.split("/")[3]
+    for name in ("resourceId", "ResourceId", "_ResourceId"):
+        resource = context.get(name)
+        if isinstance(resource, str):
+            for kind, cluster in pairwise(resource.split("/")):
+                if kind.lower() == "managedclusters":
+                    return cluster
+    named = (context.get(name) for name in ("cluster_name", "cluster"))
+    return next((name for name in named if isinstance(name, str)), "")
+
+
+SOURCE = Source(
+    name="k8s_audit",
+    title="Kubernetes audit",
+    recognises=_recognises,
+    reader=_Reader,
+    routes=(
+        Route(LogSource("kubernetes", "application", "audit"), AUDIT_VIEW),
+        Route(LogSource("kubernetes", None, "audit"), AUDIT_VIEW),
+        Route(LogSource("gcp", None, "gcp.audit"), GCP_VIEW),
+    ),
+    fields=FIELDS,
+    gate=Gate(
+        signature=(("kind",), ("apiVersion",)),
+        accepts=_accepts,
+        discriminators=(("verb",), ("objectRef", "resource"), ("objectRef", "subresource")),
+        view=AUDIT_VIEW,
+    ),
+)

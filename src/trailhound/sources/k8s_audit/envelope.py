@@ -1,0 +1,182 @@
+"""The OCSF envelope of a Kubernetes audit event.
+
+OCSF 1.5, class API Activity (6003). The actor is whom the request acted as; with
+impersonation, who asked for it stands in `invoked_by`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from trailhound.model.events import Envelope, Outcome
+from trailhound.sources.k8s_audit.gke import as_audit_event
+from trailhound.sources.mapping import EnvelopeMap, Getter, map_envelope, time_ns_of, value_at
+
+_Document = Mapping[str, Any]
+
+_API_ACTIVITY = 6003
+_CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
+_ACTIVITIES = {
+    "create": _CREATE,
+    "post": _CREATE,
+    "get": _READ,
+    "list": _READ,
+    "watch": _READ,
+    "watchlist": _READ,
+    "head": _READ,
+    "update": _UPDATE,
+    "patch": _UPDATE,
+    "put": _UPDATE,
+    "delete": _DELETE,
+    "deletecollection": _DELETE,
+}
+_TIMES = (
+    "stageTimestamp",
+    "requestReceivedTimestamp",
+    "timestamp",
+    "metadata.creationTimestamp",
+)
+_SESSION_KEYS = (
+    "authentication.kubernetes.io/credential-id",
+    "accessKeyId",
+    "authentication.kubernetes.io/pod-name",
+)
+"""Keys of `user.extra`: the token or certificate; on EKS the AWS key; the pod of a token."""
+
+
+def describe(document: _Document) -> Envelope:
+    """Return the envelope of an audit.k8s.io event."""
+    return map_envelope(_MAP, document)
+
+
+def describe_in(cluster: str, document: _Document) -> Envelope:
+    """Return the envelope of an event that a wrapping says was recorded in a cluster."""
+    return msgspec.structs.replace(map_envelope(_MAP, document), device=cluster[:4096])
+
+
+def describe_gke(document: _Document) -> Envelope:
+    """Return the envelope of a GKE log entry."""
+    cluster = value_at(document, "resource.labels.cluster_name")
+    event = as_audit_event(document)
+    return describe_in(cluster, event) if isinstance(cluster, str) else describe(event)
+
+
+def has_time(document: _Document) -> bool:
+    """Whether some time of an audit.k8s.io event can be read."""
+    return _time(document) is not None
+
+
+def _time(document: _Document) -> int | None:
+    times = (time_ns_of(value_at(document, path)) for path in _TIMES)
+    return next((time_ns for time_ns in times if time_ns is not None), None)
+
+
+def _text(document: _Document, path: str) -> str:
+    value = value_at(document, path)
+    return value if isinstance(value, str) else ""
+
+
+def _acts_as(document: _Document) -> str:
+    return "impersonatedUser" if _text(document, "impersonatedUser.username") else "user"
+
+
+def _of_actor(name: str) -> Getter:
+    return lambda document: value_at(document, f"{_acts_as(document)}.{name}")
+
+
+def _invoked_by(document: _Document) -> Any:
+    return value_at(document, "user.username") if _acts_as(document) != "user" else None
+
+
+def _actor_type(document: _Document) -> str:
+    name = _text(document, f"{_acts_as(document)}.username")
+    if name.startswith("system:serviceaccount:") or name.endswith(".gserviceaccount.com"):
+        return "serviceaccount"
+    if name.startswith("system:node:"):
+        return "node"
+    if name.startswith("system:"):
+        return "system"
+    return "user" if name else ""
+
+
+def _session(document: _Document) -> Any:
+    extra = value_at(document, "user.extra")
+    if not isinstance(extra, Mapping):
+        return None
+    return next((found for key in _SESSION_KEYS if (found := _first(extra.get(key)))), None)
+
+
+def _first(value: object) -> Any:
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _target_type(document: _Document) -> str | None:
+    resource, subresource = (
+        _text(document, f"objectRef.{name}") for name in ("resource", "subresource")
+    )
+    if resource:
+        return f"{resource}/{subresource}" if subresource else resource
+    return "url" if _text(document, "requestURI") else None
+
+
+def _url(document: _Document) -> str | None:
+    if _text(document, "objectRef.resource"):
+        return None
+    return _text(document, "requestURI").partition("?")[0]
+
+
+def _code(document: _Document) -> int | None:
+    code = value_at(document, "responseStatus.code")
+    if isinstance(code, str) and code.isdecimal() and len(code) < 5:
+        return int(code)
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+
+def _decision(document: _Document) -> Any:
+    annotations = document.get("annotations")
+    if not isinstance(annotations, Mapping):
+        return None
+    return annotations.get("authorization.k8s.io/decision")
+
+
+def _outcome(document: _Document) -> Outcome:
+    if _decision(document) == "forbid" or document.get("stage") == "Panic":
+        return Outcome.FAILURE
+    code = _code(document)
+    if code is None or not 100 <= code < 600:
+        return Outcome.UNKNOWN
+    return Outcome.SUCCESS if code < 400 else Outcome.FAILURE
+
+
+def _outcome_detail(document: _Document) -> Any:
+    if _decision(document) == "forbid":
+        return "Forbidden"
+    return _code(document)
+
+
+_MAP: EnvelopeMap = {
+    "time_ns": (_time,),
+    "class_uid": (lambda _: _API_ACTIVITY,),
+    "activity_id": (lambda document: _ACTIVITIES.get(_text(document, "verb"), _OTHER),),
+    "action": ("verb",),
+    "actor_name": (_of_actor("username"),),
+    "actor_uid": (_of_actor("uid"),),
+    "actor_type": (_actor_type,),
+    "actor_groups": (_of_actor("groups"),),
+    "invoked_by": (_invoked_by,),
+    "session_uid": (_session,),
+    "target_type": (_target_type,),
+    "target_name": (
+        "objectRef.name",
+        "responseObject.metadata.name",
+        "requestObject.metadata.name",
+        _url,
+    ),
+    "target_namespace": ("objectRef.namespace",),
+    "outcome": (_outcome,),
+    "outcome_detail": ("responseStatus.reason", _outcome_detail),
+    "src_ip": (lambda document: _first(document.get("sourceIPs")),),
+    "user_agent": ("userAgent",),
+    "request_uid": ("auditID",),
+}
