@@ -233,7 +233,9 @@ def test_deep_documents_are_read_as_strictly_as_others() -> None:
     [b"", b"  ", b"\0", b'{"a":1', b'{"a"', b'":1}', b"{'a':1}", b"nul", b"[1,]", b'"\\x"'],
 )
 def test_broken_json_is_a_failure_with_a_position(text: bytes) -> None:
-    with pytest.raises(JsonFailure, match=r"^invalid JSON: .* at character \d+ of \d+$") as caught:
+    with pytest.raises(
+        JsonFailure, match=r"^invalid JSON: .* after character \d+ of \d+$"
+    ) as caught:
         read_json(text)
     assert not caught.value.has_more
 

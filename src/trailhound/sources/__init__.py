@@ -1,20 +1,41 @@
 """What bytes mean: raw record to event, one file per log format."""
 
-from importlib import import_module
+from functools import cache
+from importlib.metadata import entry_points
 
+from trailhound.model.errors import TrailhoundError
+from trailhound.sources.auditd import SOURCE as _AUDITD
+from trailhound.sources.cloudtrail import SOURCE as _CLOUDTRAIL
 from trailhound.sources.contract import Source
+from trailhound.sources.falco import SOURCE as _FALCO
+from trailhound.sources.k8s_audit import SOURCE as _K8S_AUDIT
+from trailhound.sources.linux_auth import SOURCE as _LINUX_AUTH
 
-_NAMES = ("k8s_audit", "cloudtrail", "falco", "auditd", "linux_auth")
+ENTRY_POINTS = "trailhound.sources"
+"""Entry-point group in which other packages offer a `Source`."""
+
+SOURCES: tuple[Source, ...] = (_K8S_AUDIT, _CLOUDTRAIL, _FALCO, _AUDITD, _LINUX_AUTH)
+"""The log formats that come with Trailhound, in the order they are asked."""
 
 
-def _landed() -> tuple[Source, ...]:
-    found = []
-    for name in _NAMES:
+@cache
+def all_sources() -> tuple[Source, ...]:
+    """Return `SOURCES` and those that other installed packages offer.
+
+    Raises:
+        TrailhoundError: a package offers something that cannot be used.
+    """
+    found = {source.name: source for source in SOURCES}
+    for point in entry_points(group=ENTRY_POINTS):
         try:
-            found.append(import_module(f"trailhound.sources.{name}").SOURCE)
-        except (ImportError, AttributeError, SyntaxError):
-            continue
-    return tuple(found)
-
-
-SOURCES = _landed()
+            source = point.load()
+        except Exception as error:  # whatever the package does when it is imported
+            raise TrailhoundError(
+                f"the source {point.name} ({point.value}) fails: {error}"
+            ) from error
+        if not isinstance(source, Source):
+            raise TrailhoundError(f"{point.value}, offered as a source, is none")
+        if source.name in found:
+            raise TrailhoundError(f"{point.value} offers a second source named {source.name}")
+        found[source.name] = source
+    return tuple(found.values())

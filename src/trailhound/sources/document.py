@@ -168,7 +168,7 @@ def _read_exactly(data: bytes) -> Reading:
 
 def _failure(error: json.JSONDecodeError) -> JsonFailure:
     what = error.msg.removesuffix(" at")
-    detail = f"{what} at character {error.pos + 1} of {len(error.doc)}"
+    detail = f"{what} after character {error.pos} of {len(error.doc)}"
     return JsonFailure("invalid JSON", detail, has_more=error.msg == "Extra data")
 
 

@@ -75,13 +75,16 @@ def _payloads(
 
 def kind_of(value: object) -> str:
     """Return what JSON calls such a value, with its article."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    return {list: "an array", dict: "an object"}.get(type(value), "a string")
+    for kinds, name in (
+        (bool, "a boolean"),
+        (int | float, "a number"),
+        (str, "a string"),
+        (list, "an array"),
+        (dict, "an object"),
+    ):
+        if isinstance(value, kinds):
+            return name
+    return "null"
 
 
 def _except(document: _Document, *names: str) -> _Document:
@@ -189,6 +192,8 @@ def _eventbridge(document: _Document) -> Iterable[Content] | None:
 def _lookup_events(document: _Document) -> Iterable[Content] | None:
     """`aws cloudtrail lookup-events`: each record is a string beside its extract."""
     events = _objects(document.get("Events"))
+    if events == [] and document.keys() <= {"Events", "NextToken"}:
+        return ()
     if not events or "CloudTrailEvent" not in events[0]:
         return None
     return ((event, {}) for event in events)
