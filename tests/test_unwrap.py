@@ -374,7 +374,7 @@ OFFERED = Source("offered", "Offered", is_probe, ProbeReader, (), ())
 
 def offer(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     points = [EntryPoint(f"p{n}", value, registry.ENTRY_POINTS) for n, value in enumerate(values)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     monkeypatch.setitem(sys.modules, "offering", sys.modules[__name__])
     registry.all_sources.cache_clear()
 

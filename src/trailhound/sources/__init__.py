@@ -1,7 +1,6 @@
 """What bytes mean: raw record to event, one file per log format."""
 
 from functools import cache
-from importlib.metadata import entry_points
 
 from trailhound.model.errors import TrailhoundError
 from trailhound.sources.auditd import SOURCE as _AUDITD
@@ -25,6 +24,8 @@ def all_sources() -> tuple[Source, ...]:
     Raises:
         TrailhoundError: a package offers something that cannot be used.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - costs as much as the rest
+
     found = {source.name: source for source in SOURCES}
     for point in entry_points(group=ENTRY_POINTS):
         try:

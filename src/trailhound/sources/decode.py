@@ -180,7 +180,9 @@ class Decoder:
 
     def _unwrapped(self, row: Sequence[Content | None], numbers: Iterator[int]) -> Iterator[Item]:
         """Read what came out of one place of a wrapping, in each reading of the wrapping."""
-        contents = _distinct(content for content in row if content is not None)
+        contents = [content for content in row if content is not None]
+        if len(row) > 1:
+            contents = _distinct(contents)
         documents = [c for c in contents if isinstance(c, Payload) and c.document is not None]
         if documents:
             values = [payload.document for payload in documents]

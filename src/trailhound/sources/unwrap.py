@@ -6,6 +6,7 @@ because a record that some source knows is no wrapping, whatever its fields are 
 
 import base64
 import binascii
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -39,7 +40,9 @@ def unwrap(payload: Payload, numbers: Iterator[int]) -> Iterator[Payload | Parse
         numbers: gives the next `Origin.element`, for wrappings that hold several records.
     """
     document = payload.document or {}
-    for name, holds_many, peel in _WRAPPINGS:
+    marked = {index for key in document for index in _BY_KEY.get(key, ())}
+    for index in sorted(marked):
+        name, holds_many, peel, _ = _WRAPPINGS[index]
         contents = peel(document)
         if contents is not None:
             return _payloads(payload, name, contents, numbers if holds_many else None)
@@ -311,24 +314,32 @@ def _unlikely_line(value: object) -> int:
     return 0 if value.lstrip()[:1] == "{" else 1
 
 
-_WRAPPINGS: tuple[tuple[str, bool, Callable[[_Document], Iterable[Content] | None]], ...] = (
-    ("eventlist", True, _event_list),
-    ("records", True, _records),
-    ("cloudwatch", True, _cloudwatch_subscription),
-    ("azure", True, _azure_records),
-    ("aks", False, _aks),
-    ("eventbridge", False, _eventbridge),
-    ("cloudwatch-query", True, _cloudwatch_query),
-    ("cloudwatch-insights", True, _cloudwatch_insights),
-    ("cloudwatch-insights", False, _insights_export),
-    ("lookup-events", True, _lookup_events),
-    ("lookup-events", False, _looked_up_event),
-    ("digest", False, _cloudtrail_digest),
-    ("sns", False, _sns),
-    ("sqs", False, _sqs),
-    ("sqs", True, _sqs_messages),
-    ("pubsub", False, _pubsub),
-    ("cloud-logging", True, _cloud_logging_list),
-    ("cloud-logging", False, _cloud_logging),
-    ("log", False, _shipped),
+_Peel = Callable[[_Document], Iterable[Content] | None]
+
+_WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
+    # name, whether it holds several records, how it comes off, keys of which it has one
+    ("eventlist", True, _event_list, ("kind",)),
+    ("records", True, _records, ("Records",)),
+    ("cloudwatch", True, _cloudwatch_subscription, ("messageType",)),
+    ("azure", True, _azure_records, ("records",)),
+    ("aks", False, _aks, ("properties", "log_s")),
+    ("eventbridge", False, _eventbridge, ("detail",)),
+    ("cloudwatch-query", True, _cloudwatch_query, ("events",)),
+    ("cloudwatch-insights", True, _cloudwatch_insights, ("results",)),
+    ("cloudwatch-insights", False, _insights_export, ("@message",)),
+    ("lookup-events", True, _lookup_events, ("Events",)),
+    ("lookup-events", False, _looked_up_event, ("CloudTrailEvent",)),
+    ("digest", False, _cloudtrail_digest, ("digestStartTime",)),
+    ("sns", False, _sns, ("Message", "Sns")),
+    ("sqs", False, _sqs, ("Body", "body")),
+    ("sqs", True, _sqs_messages, ("Messages",)),
+    ("pubsub", False, _pubsub, ("message",)),
+    ("cloud-logging", True, _cloud_logging_list, ("entries",)),
+    ("cloud-logging", False, _cloud_logging, ("logName",)),
+    ("log", False, _shipped, _LINE_NAMES),
 )
+
+_BY_KEY = {
+    key: tuple(index for index, wrapping in enumerate(_WRAPPINGS) if key in wrapping[3])
+    for key in itertools.chain(*(wrapping[3] for wrapping in _WRAPPINGS))
+}

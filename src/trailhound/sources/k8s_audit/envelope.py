@@ -64,6 +64,8 @@ def describe_gke(document: _Document) -> Envelope:
 
 def has_time(document: _Document) -> bool:
     """Whether some time of an audit.k8s.io event can be read."""
+    if time_ns_of(document.get("stageTimestamp")) is not None:
+        return True
     return _time(document) is not None
 
 
