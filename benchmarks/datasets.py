@@ -16,21 +16,17 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
+def path_of(kind: str, *, events: int = 0, size_bytes: int = 0) -> Path:
+    """Where a log of so many events or bytes is kept."""
+    amount = f"{events}" if events else f"{size_bytes // 10**6}mb"
+    return DATA / f"{kind}-{amount}-{_fingerprint()}.log"
+
+
 def log(kind: str, *, events: int = 0, size_bytes: int = 0) -> Path:
     """Path of a log of so many events or bytes; written first if it is not there."""
-    amount = f"{events}" if events else f"{size_bytes // 10**6}mb"
-    path = DATA / f"{kind}-{amount}-{_fingerprint()}.log"
+    path = path_of(kind, events=events, size_bytes=size_bytes)
     if not path.exists():
-        for stale in DATA.glob(f"{kind}-{amount}-*.log"):
+        for stale in DATA.glob(f"{path.name.rpartition('-')[0]}-*.log"):
             stale.unlink()
         generate.write(kind, path, seed=SEED, events=events, size_bytes=size_bytes)
     return path
-
-
-def events_in(path: Path) -> int:
-    """Number of lines, counted without keeping them."""
-    count = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            count += block.count(b"\n")
-    return count

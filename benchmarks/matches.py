@@ -47,8 +47,7 @@ def compare(ours: Matches, theirs: Matches) -> tuple[str, dict[str, tuple[int, i
     same = len(mine.keys() | other.keys()) - len(differing)
     if not differing:
         return f"same {ours.total()} matches", {}
-    only = "; ".join(f"{rule[:8]}: we {a}, they {b}" for rule, (a, b) in differing.items())
-    return f"{same} of {same + len(differing)} rules that fired agree ({only})", differing
+    return f"{same} of {same + len(differing)} rules that fired agree, see below", differing
 
 
 def _by_rule(matches: Matches) -> dict[str, Counter[str]]:

@@ -40,6 +40,12 @@ def files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*.yml") if "detection:" in p.read_text("utf-8"))
 
 
+def titles(rules: RuleSet) -> dict[str, str]:
+    """Rule id → title."""
+    loaded = (yaml.safe_load(path.read_text("utf-8")) for path in files(rules.folder))
+    return {str(rule["id"]): str(rule["title"]) for rule in loaded if "id" in rule}
+
+
 def for_source(kind: str) -> RuleSet | None:
     """All public rules for a source where the corpora are there, else our own pack."""
     for folder, label in ((_PUBLIC[kind], "SigmaHQ"), (_OURS[kind], "built-in")):
