@@ -68,8 +68,10 @@ predicates: st.SearchStrategy[Predicate] = st.recursive(leaves, _deeper, max_lea
 
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(("d", "e", "g", "h", "g.h")), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(("d", "e", "g", "h", "g.h")), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 documents: st.SearchStrategy[dict[str, Any]] = st.dictionaries(

@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rule_strategies import documents, predicates, tests
 
+from rule_strategies import documents, predicates, tests
 from trailhound.engine.explain import explain
 from trailhound.engine.gates import Candidate, gates_for
 from trailhound.engine.match import matcher

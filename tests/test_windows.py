@@ -1,5 +1,7 @@
 """Windows over event time: each kind, chains, aliases, and laws."""
 
+import itertools
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,7 +143,9 @@ def test_value_windows(kind: str, condition: str, values: list[Any], fires: bool
     window = f"{{type: {kind}, rules: [fails], timespan: 1m, condition: {condition}}}"
     documents = [event(t, "fail", v=value) for t, value in enumerate(values)]
     # The condition may hold on the way; what counts here is the window at the last event.
-    found = [f for f in findings(plan_of(window), documents) if f.time_ns // SECOND == len(values) - 1]
+    found = [
+        f for f in findings(plan_of(window), documents) if f.time_ns // SECOND == len(values) - 1
+    ]
     assert bool(found) is fires
 
 
@@ -225,7 +229,9 @@ def test_counts_agree_with_counting_by_hand(documents: list[dict[str, Any]]) -> 
         covered[user] = [times[i] for i in held]
     found = findings(plan_of(COUNT), documents)
     for user in "ab":
-        spans = [(f.start_ns // SECOND, f.time_ns // SECOND) for f in found if f.group[0][1] == user]
+        spans = [
+            (f.start_ns // SECOND, f.time_ns // SECOND) for f in found if f.group[0][1] == user
+        ]
         assert {t for t in covered[user] if not any(a <= t <= b for a, b in spans)} == set()
         assert all(end in covered[user] for _, end in spans)
         assert spans == sorted(spans)
@@ -235,16 +241,12 @@ def test_counts_agree_with_counting_by_hand(documents: list[dict[str, Any]]) -> 
 def test_batches_and_saved_state_do_not_matter(
     documents: list[dict[str, Any]], cuts: list[int]
 ) -> None:
-    import pickle  # noqa: PLC0415
-
     plan = plan_of(COUNT, TEMPORAL.format(kind="temporal_ordered"))
     whole = brief(findings(plan, documents))
     state, found, fed = WindowState(), [], feeds(plan, documents)
     edges = sorted({0, *cuts, len(fed)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         found.extend(step(plan, state, fed[start:end]))
         state = pickle.loads(pickle.dumps(state))
     found.extend(finish(plan, state))
     assert brief(found) == whole
-
-

@@ -65,7 +65,9 @@ def add_parser(commands: Commands) -> None:
     output.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
     )
-    output.add_argument("-o", "--output", metavar="FILE", help="write there, not to standard output")
+    output.add_argument(
+        "-o", "--output", metavar="FILE", help="write there, not to standard output"
+    )
     output.add_argument(
         "--level",
         type=_level,

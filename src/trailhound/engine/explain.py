@@ -3,6 +3,7 @@
 Matching short-circuits; this evaluates every part, and is asked only about hits.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trailhound.engine.match import elements_of, matcher
@@ -29,94 +30,139 @@ _VALUE_LIMIT = 512
 _WIDTH_LIMIT = 12
 
 
-def explain(predicate: Predicate, document: Any) -> Explanation:
-    """Explain a predicate over a document.
+Explainer = Callable[[Any], Explanation]
 
-    Of an `any of` with many alternatives, the matching ones are kept and at most 12 others.
+
+def explain(predicate: Predicate, document: Any) -> Explanation:
+    """Explain a predicate over a document, once; see `explainer`."""
+    return explainer(predicate)(document)
+
+
+def explainer(predicate: Predicate) -> Explainer:
+    """Compile a predicate to a function that explains it over a document.
+
+    Of an `any of` with many alternatives the explanation keeps at most 12, matching ones
+    first.
     """
     match predicate:
-        case And():
-            parts = tuple(explain(item, document) for item in predicate.items)
-            return _join(predicate, all(part.matched for part in parts), parts)
-        case Or():
-            parts = tuple(explain(item, document) for item in predicate.items)
-            return _join(predicate, any(part.matched for part in parts), _chosen(parts))
-        case AtLeast():
-            parts = tuple(explain(item, document) for item in predicate.items)
-            enough = sum(part.matched for part in parts) >= predicate.count
-            return _join(predicate, enough, _chosen(parts))
+        case And() | Or() | AtLeast():
+            return _joined(predicate)
         case Not():
-            part = explain(predicate.item, document)
-            return _join(predicate, not part.matched, (part,))
+            inner = explainer(predicate.item)
+
+            def negated(document: Any) -> Explanation:
+                part = inner(document)
+                return Explanation("not", not part.matched, children=(part,))
+
+            return negated
         case Compare():
-            return _compare(predicate, document)
+            return _compare(predicate)
         case Exists():
-            return _exists(predicate, document)
+            return _exists(predicate)
         case Keyword():
-            return _keyword(predicate, document)
+            return _keyword(predicate)
         case Some():
-            return _some(predicate, document)
+            return _some(predicate)
 
 
-def _join(node: Predicate, matched: bool, parts: tuple[Explanation, ...]) -> Explanation:  # noqa: FBT001
-    return Explanation(describe(node), matched, children=parts)
-
-
-def _chosen(parts: tuple[Explanation, ...]) -> tuple[Explanation, ...]:
-    hits = tuple(part for part in parts if part.matched)
-    if hits:
-        return hits[:_WIDTH_LIMIT]
-    return parts[:_WIDTH_LIMIT]
-
-
-def _compare(node: Compare, document: Any) -> Explanation:
+def _joined(node: And | Or | AtLeast) -> Explainer:
     label = describe(node)
-    if isinstance(node.test, IsNull | SameAs):
-        matched = matcher(node)(document)
-        values = getter(node.field)(document)
-        return Explanation(label, matched, node.field.name, shown(values[0]) if values else None)
+    items = tuple(map(explainer, node.items))
+    if isinstance(node, And):
+
+        def every(document: Any) -> Explanation:
+            parts = tuple([item(document) for item in items])
+            return Explanation(label, all(part.matched for part in parts), children=parts)
+
+        return every
+    needed = node.count if isinstance(node, AtLeast) else 1
+
+    def some(document: Any) -> Explanation:
+        parts = [item(document) for item in items]
+        matched = sum(part.matched for part in parts) >= needed
+        return Explanation(label, matched, children=_chosen(parts))
+
+    return some
+
+
+def _chosen(parts: Sequence[Explanation]) -> tuple[Explanation, ...]:
+    hits = tuple([part for part in parts if part.matched])
+    return (hits or tuple(parts))[:_WIDTH_LIMIT]
+
+
+def _compare(node: Compare) -> Explainer:
+    label = describe(node)
+    name = node.field.name
+    test = node.test
+    if isinstance(test, IsNull | SameAs):
+        matches = matcher(node)
+        read_all = getter(node.field)
+
+        def relate(document: Any) -> Explanation:
+            values = read_all(document)
+            return Explanation(label, matches(document), name, shown(values[0]) if values else None)
+
+        return relate
+    check = check_of(test)
+    places = tuple((".".join(path), getter(Field(name, (path,)))) for path in node.field.paths)
+
+    def compare(document: Any) -> Explanation:
+        first: tuple[str, Any] = (name, None)
+        found = False
+        for place, read in places:
+            for value in read(document):
+                try:
+                    if check(value):
+                        return Explanation(label, True, place, shown(value))  # noqa: FBT003
+                except GaveUp:
+                    continue
+                if not found:
+                    first, found = (place, value), True
+        return Explanation(label, False, first[0], shown(first[1]))  # noqa: FBT003
+
+    return compare
+
+
+def _exists(node: Exists) -> Explainer:
+    label = describe(node)
+    read = nodes(node.field)
+
+    def exists(document: Any) -> Explanation:
+        found = read(document)
+        value = shown(found[0]) if found else None
+        return Explanation(label, bool(found), node.field.name, value)
+
+    return exists
+
+
+def _keyword(node: Keyword) -> Explainer:
+    label = describe(node)
     check = check_of(node.test)
-    first: tuple[str, Any] | None = None
-    for path in node.field.paths:
-        name = ".".join(path)
-        for value in getter(Field(name, (path,)))(document):
+
+    def search(document: Any) -> Explanation:
+        for text in leaves(document):
             try:
-                if check(value):
-                    return Explanation(label, True, name, shown(value))  # noqa: FBT003
+                if check(text):
+                    return Explanation(label, True, "", shown(text))  # noqa: FBT003
             except GaveUp:
                 continue
-            first = first or (name, value)
-    place, value = first or (node.field.name, None)
-    return Explanation(label, False, place, shown(value))  # noqa: FBT003
+        return Explanation(label, False)  # noqa: FBT003
+
+    return search
 
 
-def _exists(node: Exists, document: Any) -> Explanation:
-    found = nodes(node.field)(document)
-    value = shown(found[0]) if found else None
-    return Explanation(describe(node), bool(found), node.field.name, value)
+def _some(node: Some) -> Explainer:
+    label = describe(node)
+    read = nodes(node.field)
+    item = explainer(node.item)
+    enough = all if node.every else any
 
+    def some(document: Any) -> Explanation:
+        parts = [item(element) for element in elements_of(read(document))]
+        matched = bool(parts) and enough(part.matched for part in parts)
+        return Explanation(label, matched, node.field.name, children=_chosen(parts))
 
-def _keyword(node: Keyword, document: Any) -> Explanation:
-    check = check_of(node.test)
-    for text in leaves(document):
-        try:
-            if check(text):
-                return Explanation(describe(node), True, "", shown(text))  # noqa: FBT003
-        except GaveUp:
-            continue
-    return Explanation(describe(node), False)  # noqa: FBT003
-
-
-def _some(node: Some, document: Any) -> Explanation:
-    elements = elements_of(nodes(node.field)(document))
-    parts = [explain(node.item, element) for element in elements]
-    if node.every:
-        matched = bool(parts) and all(part.matched for part in parts)
-    else:
-        matched = any(part.matched for part in parts)
-    return Explanation(
-        describe(node), matched, node.field.name, children=_chosen(tuple(parts))
-    )
+    return some
 
 
 def shown(value: Any) -> Any:

@@ -5,7 +5,7 @@ condition on those fields; an event is read whole only when it meets one. Nothin
 wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trailhound.engine.match import Matcher
@@ -18,6 +18,7 @@ from trailhound.rules.ir import (
     Equals,
     IsNull,
     Keyword,
+    Like,
     Not,
     Or,
     Path,
@@ -25,6 +26,7 @@ from trailhound.rules.ir import (
     SameAs,
     Some,
     Test,
+    Text,
 )
 
 Known = dict[Path, list[Any]]
@@ -33,7 +35,13 @@ Known = dict[Path, list[Any]]
 Maybe = Callable[[Known], bool]
 """False only when the predicate cannot hold, whatever the unknown fields are."""
 
-_ALWAYS: Maybe = lambda known: True  # noqa: E731
+_ANCHORS_LIMIT = 32
+_FIELDS_LIMIT = 8
+_LITERAL_LENGTH = 2
+
+
+def _ALWAYS(_known: Known) -> bool:  # noqa: N802 - stands among verdicts as a constant
+    return True
 
 
 class Candidate:
@@ -57,13 +65,22 @@ class Gate:
 
     MEMORY = 50_000
 
-    def __init__(self, paths: tuple[Path, ...], rules: Sequence[Candidate]) -> None:
+    def __init__(
+        self,
+        paths: tuple[Path, ...],
+        rules: Sequence[tuple[Candidate, "Maybe"]],
+        literals: frozenset[str] | None = None,
+    ) -> None:
+        """Make a gate of rules, each with the question whether the fields let it match."""
         self.paths = paths
-        self.rules = tuple(rules)
-        self._maybe = {rule.index: possible(rule.predicate, frozenset(paths)) for rule in rules}
+        self.literals = literals
+        """For a gate of one field: lower-case texts of which a text value must hold one, in
+        lower case, to keep any rule alive. None where no such texts are known."""
+        self.rules = tuple(rule for rule, _ in rules)
+        self._maybe = {rule.index: maybe for rule, maybe in rules}
         self._exact: dict[Path, dict[str, list[Candidate]]] = {path: {} for path in paths}
         self._others: list[Candidate] = []
-        for rule in rules:
+        for rule in self.rules:
             anchor = _exact_anchor(rule.predicate, paths)
             if anchor is None:
                 self._others.append(rule)
@@ -111,63 +128,104 @@ def gates_for(
     Returns:
         The gates, and the rules that no gate can hold back: they see every event.
     """
-    joint: list[Candidate] = []
-    single: dict[Path, list[Candidate]] = {}
+    joint: list[tuple[Candidate, Maybe]] = []
+    single: dict[Path, list[tuple[Candidate, Maybe]]] = {}
+    tested: dict[Path, list[Test]] = {}
     free: list[Candidate] = []
+    together = frozenset(discriminators)
     for rule in rules:
-        needed = anchors(rule.predicate)
-        if needed and needed <= frozenset(discriminators):
-            joint.append(rule)
-            continue
-        options = anchor_choices(rule.predicate)
         best = min(
-            (option for option in options if all(usable(path) for path in option)),
-            key=lambda option: (sum(path not in discriminators for path in option), len(option)),
+            (anchor for anchor in anchors(rule.predicate) if all(map(usable, anchor))),
+            key=lambda anchor: (len(anchor.keys() - together), len(anchor)),
             default=None,
         )
         if best is None:
             free.append(rule)
-        elif best <= frozenset(discriminators):
-            joint.append(rule)
+        elif best.keys() <= together:
+            joint.append((rule, possible(rule.predicate, together)))
         else:
-            for path in best:
-                single.setdefault(path, []).append(rule)
+            for path, tests in best.items():
+                # The rule may hold by another field of the anchor, which has a gate as well:
+                # here only this field's tests count.
+                through = _passes(path, tests)
+                if len(best) == 1:
+                    through = _every([through, possible(rule.predicate, frozenset((path,)))])
+                single.setdefault(path, []).append((rule, through))
+                tested.setdefault(path, []).extend(tests)
     gates = [Gate(discriminators, joint)] if joint else []
-    gates.extend(Gate((path,), held) for path, held in single.items())
+    gates.extend(Gate((path,), held, _literals(tested[path])) for path, held in single.items())
     return tuple(gates), tuple(free)
 
 
-def anchors(predicate: Predicate) -> frozenset[Path]:
-    """Return the smallest known set of fields of which one must have a certain value."""
-    return min(anchor_choices(predicate), key=len, default=frozenset())
+Anchor = Mapping[Path, tuple[Test, ...]]
+"""A necessary condition: some value of one of these fields passes one of its tests."""
 
 
-def anchor_choices(predicate: Predicate) -> list[frozenset[Path]]:
-    """Return sets of fields; for each set: if the predicate holds, one of them is present.
-
-    And, more, its value passes a test of the predicate. Empty where nothing is necessary.
-    """
+def anchors(predicate: Predicate) -> list[Anchor]:
+    """Return conditions that each hold whenever the predicate does; none where none is known."""
     match predicate:
         case And():
-            return _dedup([choice for item in predicate.items for choice in anchor_choices(item)])
+            found = [anchor for item in predicate.items for anchor in anchors(item)]
+            return found[:_ANCHORS_LIMIT]
         case Or() | AtLeast():
             if isinstance(predicate, AtLeast) and predicate.count < 1:
                 return []
-            # One choice of each alternative; the first is enough, the product explodes.
-            per_item = [anchor_choices(item) for item in predicate.items]
+            # One anchor of each alternative. All combinations would be too many, so those
+            # that favour one field, and the one with the fewest fields.
+            per_item = [anchors(item) for item in predicate.items]
             if not per_item or not all(per_item):
                 return []
-            common = [
-                choice for choice in per_item[0] if all(choice in others for others in per_item[1:])
+            fields = dict.fromkeys(path for anchor in per_item[0] for path in anchor)
+            choices = [
+                [
+                    min(options, key=lambda o, p=path: (len(o.keys() - {p}), len(o)))
+                    for options in per_item
+                ]
+                for path in fields
             ]
-            best = [min(choices, key=len) for choices in per_item]
-            return _dedup([*common, frozenset().union(*best)])
+            choices.append([min(options, key=len) for options in per_item])
+            return _distinct([_merged(choice) for choice in choices])
         case Compare():
             if isinstance(predicate.test, IsNull):
                 return []
-            return [frozenset(predicate.field.paths)]
+            return [dict.fromkeys(predicate.field.paths, (predicate.test,))]
         case _:
             return []
+
+
+def _literals(tests: Sequence[Test]) -> frozenset[str] | None:
+    found: set[str] = set()
+    for test in tests:
+        if isinstance(test, Equals):
+            literal = text_of(test.value) or ""
+        elif isinstance(test, Like):
+            literal = max((p.text for p in test.parts if isinstance(p, Text)), key=len, default="")
+        else:
+            return None
+        literal = literal.lower()
+        if len(literal) < _LITERAL_LENGTH or "\n" in literal:
+            return None
+        found.add(literal)
+    return frozenset(found)
+
+
+def _merged(parts: Sequence[Anchor]) -> Anchor:
+    merged: dict[Path, tuple[Test, ...]] = {}
+    for part in parts:
+        for path, tests in part.items():
+            merged[path] = (*merged.get(path, ()), *tests)
+    return merged
+
+
+def _distinct(found: list[Anchor]) -> list[Anchor]:
+    kept = {frozenset(anchor): anchor for anchor in reversed(found) if len(anchor) <= _FIELDS_LIMIT}
+    return list(reversed(kept.values()))[:_ANCHORS_LIMIT]
+
+
+def _passes(path: Path, tests: tuple[Test, ...]) -> Maybe:
+    if any(isinstance(test, SameAs) for test in tests):
+        return lambda known: bool(known[path])
+    return _leaf((path,), tests)[0]
 
 
 def possible(predicate: Predicate, known: frozenset[Path]) -> Maybe:
@@ -190,8 +248,8 @@ def _bounds(node: Predicate, known: frozenset[Path]) -> tuple[Maybe, Maybe]:
         case Not():
             positive, negative = _bounds(node.item, known)
             return negative, positive
-        case Compare() if (
-            not isinstance(node.test, SameAs) and all(path in known for path in node.field.paths)
+        case Compare() if not isinstance(node.test, SameAs) and all(
+            path in known for path in node.field.paths
         ):
             return _leaf(node.field.paths, (node.test,))
         case AtLeast() | Compare() | Keyword() | Some():
@@ -258,10 +316,6 @@ def _some(parts: list[Maybe]) -> Maybe:
     if any(part is _ALWAYS for part in parts):
         return _ALWAYS
     return lambda known: any(part(known) for part in parts)
-
-
-def _dedup(choices: list[frozenset[Path]]) -> list[frozenset[Path]]:
-    return list(dict.fromkeys(choice for choice in choices if len(choice) <= 8))
 
 
 def _exact_anchor(

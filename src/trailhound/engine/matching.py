@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from trailhound.engine.explain import explain
 from trailhound.engine.gates import Candidate
 from trailhound.engine.plan import Plan, ViewPlan
 from trailhound.engine.tests import GaveUp
@@ -70,16 +69,11 @@ def finding_of(plan: Plan, hit: Hit, *, explained: bool) -> Finding:
     """Make the finding of a hit; `explained` adds the tree that says why."""
     rule = plan.rules[hit.rule]
     time_ns = hit.event.envelope.time_ns
-    explanation = None
-    if explained and rule.predicate is not None:
-        explanation = explain(rule.predicate, hit.document)
     return Finding(
         uid=finding_uid(rule.info.uid, (hit.event.uid,)),
         rule=rule.info,
         time_ns=time_ns,
         start_ns=time_ns,
         events=(hit.event,),
-        explanation=explanation,
+        explanation=plan.explain(hit.rule, hit.document) if explained else None,
     )
-
-

@@ -1,13 +1,15 @@
 """The plan: rules routed to views, compiled, and sorted behind gates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from trailhound.engine.explain import Explainer, explainer
 from trailhound.engine.gates import Candidate, Gate, gates_for
 from trailhound.engine.match import check_patterns, matcher
 from trailhound.engine.values import Getter, getter
+from trailhound.model.findings import Explanation
 from trailhound.model.logsource import LogSource, Route
 from trailhound.rules.ir import Field, Path, Predicate, Rule, RuleError
 
@@ -84,6 +86,17 @@ class Plan:
     """Indices of rules whose log source no source here can serve."""
     errors: tuple[RuleError, ...]
     """Rules that could not be compiled; they are not in `views`."""
+    _explainers: dict[int, Explainer] = field(default_factory=dict)
+
+    def explain(self, rule: int, document: Mapping[str, Any]) -> Explanation | None:
+        """Explain a hit of the rule at an index; None for windows, which have a reason."""
+        predicate = self.rules[rule].predicate
+        if predicate is None:
+            return None
+        compiled = self._explainers.get(rule)
+        if compiled is None:
+            compiled = self._explainers[rule] = explainer(predicate)
+        return compiled(document)
 
 
 def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:

@@ -142,7 +142,9 @@ def _like(test: Like) -> Check:
         return lambda value: value is not None
     if any(isinstance(part, Any1) for part in parts):
         pattern = "".join(
-            re2.escape(part.text) if isinstance(part, Text) else ("." if isinstance(part, Any1) else ".*")
+            re2.escape(part.text)
+            if isinstance(part, Text)
+            else ("." if isinstance(part, Any1) else ".*")
             for part in parts
         )
         compiled = _compile_re2(f"(?s)^(?:{pattern})$")
@@ -153,7 +155,11 @@ def _like(test: Like) -> Check:
 
     def fits(text: str) -> bool:
         # The leftmost place for each literal in turn is always right for `*` alone.
-        if len(text) < len(head) + len(tail) or not text.startswith(head) or not text.endswith(tail):
+        if (
+            len(text) < len(head) + len(tail)
+            or not text.startswith(head)
+            or not text.endswith(tail)
+        ):
             return False
         at = len(head)
         end = len(text) - len(tail)
@@ -168,8 +174,10 @@ def _like(test: Like) -> Check:
 
 
 def _regex(test: Regex) -> Check:
-    flags = ("i" if test.ignore_case else "") + ("m" if test.multiline else "") + (
-        "s" if test.dotall else ""
+    flags = (
+        ("i" if test.ignore_case else "")
+        + ("m" if test.multiline else "")
+        + ("s" if test.dotall else "")
     )
     source = f"(?{flags}){test.pattern}" if flags else test.pattern
     try:

@@ -77,7 +77,7 @@ def leaves(document: Any) -> Iterator[str]:
                 yield text
 
 
-def _number_text(value: int | float) -> str:
+def _number_text(value: float) -> str:
     try:
         return str(value)
     except ValueError:  # an integer beyond what Python writes in decimal (4,300 digits)

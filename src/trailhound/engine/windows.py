@@ -240,7 +240,9 @@ def _result(plan: Plan, window: Window, group: _Group) -> float | None:
     elif kind == "value_avg":
         number = sum(group.numbers) / len(group.numbers)
     else:
-        number = _percentile(group.numbers, 50 if kind == "value_median" else window.percentile or 0)
+        number = _percentile(
+            group.numbers, 50 if kind == "value_median" else window.percentile or 0
+        )
     return number if all(_holds(bound, number) for bound in window.conditions) else None
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
-
 from trailhound.intake.documents import DocumentSplitter, NotSplit
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 
@@ -12,14 +10,41 @@ LINE_LIMIT = 32 * 1024 * 1024
 """A longer line is split at the elements of the list it holds, or else reported as lost."""
 
 
-class Block(Struct, frozen=True):
+class Block:
     """Whole lines that follow on each other."""
 
-    data: bytes
-    """Lines, each but perhaps the last of the file with its line end."""
-    line: int
-    """1-based number of the first one."""
-    line_count: int
+    __slots__ = ("_ends", "data", "line")
+
+    def __init__(self, data: bytes, line: int) -> None:
+        """Make a block.
+
+        Args:
+            data: lines, each but perhaps the last of the file with its line end.
+            line: 1-based number of the first one.
+        """
+        self.data = data
+        self.line = line
+        self._ends: list[int] | None = None
+
+    @property
+    def ends(self) -> list[int]:
+        """Where each line ends in `data`; found once."""
+        if self._ends is None:
+            # For lines of usual length a search for each end beats `bytes.count` and `split`.
+            find = self.data.find
+            ends = []
+            at = find(b"\n")
+            while at >= 0:
+                ends.append(at)
+                at = find(b"\n", at + 1)
+            if not self.data.endswith(b"\n"):
+                ends.append(len(self.data))
+            self._ends = ends
+        return self._ends
+
+    def text(self, index: int) -> bytes:
+        """Return the line at an index, without its end."""
+        return self.data[self.ends[index - 1] + 1 if index else 0 : self.ends[index]]
 
 
 def blocks(
@@ -31,29 +56,33 @@ def blocks(
     and lines beyond `LINE_LIMIT`, come as one `RawRecord` for each document, or for each
     element of the list that wraps the records.
     """
-    held = bytearray()
+    held: list[bytes] = []
+    size = 0
     first = line == 1
     source = iter(chunks)
     for chunk in source:
-        if first:
+        if first and not held:
             chunk = chunk.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901 - byte order mark
-        held += chunk
-        if first and _is_document(bytes(held[: 2 * BLOCK_BYTES])):
-            yield from _documents(path, line, bytes(held), source)
+        if first and _is_document(b"".join((*held, chunk))[: 2 * BLOCK_BYTES]):
+            yield from _documents(path, line, b"".join((*held, chunk)), source)
             return
-        cut = held.rfind(b"\n") + 1
-        if cut:
-            data = bytes(held[:cut])
-            del held[:cut]
-            line_count = data.count(b"\n")
-            yield Block(data, line, line_count)
-            line += line_count
-            first = False
-        elif len(held) > LINE_LIMIT:
-            yield from _long_line(path, line, bytes(held), source)
-            return
+        cut = chunk.rfind(b"\n") + 1
+        if not cut:
+            held.append(chunk)
+            size += len(chunk)
+            if size > LINE_LIMIT:
+                yield from _long_line(path, line, b"".join(held), source)
+                return
+            continue
+        data = b"".join((*held, memoryview(chunk)[:cut]))
+        held = [chunk[cut:]] if cut < len(chunk) else []
+        size = len(chunk) - cut
+        block = Block(data, line)
+        yield block
+        line += len(block.ends)
+        first = False
     if held:
-        yield Block(bytes(held), line, 1)
+        yield Block(b"".join(held), line)
 
 
 def _is_document(head: bytes) -> bool:

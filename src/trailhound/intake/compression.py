@@ -90,7 +90,9 @@ def _zstd(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
         raise Damaged("zstd data ends before its end mark: the file is cut off")
 
 
-def _stdlib(name: str, make: Callable[[], "bz2.BZ2Decompressor | lzma.LZMADecompressor"]) -> Callable[[bytes, BinaryIO], Iterator[bytes]]:
+def _stdlib(
+    name: str, make: Callable[[], "bz2.BZ2Decompressor | lzma.LZMADecompressor"]
+) -> Callable[[bytes, BinaryIO], Iterator[bytes]]:
     def decompress(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
         part = make()
         while True:

@@ -65,32 +65,35 @@ def read_blocks(
         for anything that a file holds.
     """
     try:
-        stream = cast(BinaryIO, sys.stdin.buffer) if file.path == STDIN else open(file.path, "rb", buffering=0)  # noqa: SIM115, E501 - closed below
+        stream = (
+            cast("BinaryIO", sys.stdin.buffer)
+            if file.path == STDIN
+            else open(file.path, "rb", buffering=0)  # noqa: SIM115 - closed below
+        )
     except OSError as error:
         yield ParseFailure(Origin(file.path, 0), "unreadable file", error.strerror or str(error))
         return
-    damage: list[ParseFailure] = []
+    damage: list[str] = []
     lines = 0
     try:
         with stream:
-            counted = _Counted(stream, progress)
-            for item in blocks(file.path, _tolerant(file.path, counted, damage)):
+            counted = cast("BinaryIO", _Counted(stream, progress))
+            for item in blocks(file.path, _tolerant(counted, damage)):
                 if isinstance(item, Block):
-                    lines = item.line
+                    lines = item.line + len(item.ends) - 1
                 yield item
     except OSError as error:
         reason = error.strerror or str(error)
         yield ParseFailure(Origin(file.path, lines + 1), "unreadable file", reason)
-    for failure in damage:
-        origin = Origin(file.path, max(lines, 1))
-        yield ParseFailure(origin, failure.reason, failure.detail, failure.lost)
+    for detail in damage:
+        yield ParseFailure(Origin(file.path, max(lines, 1)), "damaged compression", detail)
 
 
-def _tolerant(path: str, stream: BinaryIO, damage: list[ParseFailure]) -> Iterator[bytes]:
+def _tolerant(stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:
     try:
         yield from plain_chunks(stream)
     except Damaged as error:
-        damage.append(ParseFailure(Origin(path, 0), "damaged compression", str(error)))
+        damage.append(str(error))
 
 
 def _below(path: str) -> Iterator[InputFile]:

@@ -70,7 +70,16 @@ class Event:
     rule, and pay for neither.
     """
 
-    __slots__ = ("_describe", "_envelope", "_uid", "document", "notes", "origins", "source", "views")
+    __slots__ = (
+        "_describe",
+        "_envelope",
+        "_uid",
+        "document",
+        "notes",
+        "origins",
+        "source",
+        "views",
+    )
 
     def __init__(
         self,
@@ -110,8 +119,11 @@ class Event:
 
     @property
     def uid(self) -> str:
-        """Content id: 32 hex digits that depend on source and document alone, so that the
-        same event in another wrapping or file has the same id."""
+        """Content id, 32 hex digits.
+
+        It depends on source and document alone, so that the same event in another wrapping
+        or file has the same id.
+        """
         if self._uid is None:
             digest = hashlib.blake2b(self.source.encode(), digest_size=16)
             digest.update(_canonical(self.document))

@@ -66,7 +66,9 @@ class Finding(Struct, frozen=True, kw_only=True):
     @property
     def actor(self) -> str:
         """The actor of the last event, or of the nearest one before it that names one."""
-        return next((e.envelope.actor_name for e in reversed(self.events) if e.envelope.actor_name), "")
+        return next(
+            (e.envelope.actor_name for e in reversed(self.events) if e.envelope.actor_name), ""
+        )
 
 
 EVENTS_KEPT = 20

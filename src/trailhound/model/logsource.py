@@ -19,7 +19,9 @@ class Route(Struct, frozen=True):
     """One log source that an event source can serve, and the view that serves it.
 
     A rule takes a route when everything that the *rule* names equals what the route names;
-    what the rule leaves open fits every route, so `product: linux` alone reads them all.
+    what the rule leaves open fits every route, so `product: linux` alone reads the records of
+    every Linux log. Views that are defined by a category alone (`process_creation`) are derived
+    from those records; only a rule that names the category reads them.
     """
 
     logsource: LogSource
@@ -29,6 +31,8 @@ class Route(Struct, frozen=True):
     def serves(self, wanted: LogSource) -> bool:
         """Whether a rule with log source `wanted` reads this route."""
         have = self.logsource
+        if have.category and not have.service and wanted.category is None:
+            return False
         return all(
             asked is None or asked == offered
             for asked, offered in (

@@ -140,8 +140,8 @@ def _events(
 def _records(file: InputFile, progress: Callable[[int], None]) -> Iterator[RawRecord]:
     for item in read_blocks(file, progress):
         if isinstance(item, Block):
-            for number, line in enumerate(item.data.split(b"\n"), item.line):
-                yield RawRecord(line, Origin(file.path, number))
+            for index in range(len(item.ends)):
+                yield RawRecord(item.text(index), Origin(file.path, item.line + index))
         elif isinstance(item, RawRecord):
             yield item
 

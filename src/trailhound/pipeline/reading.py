@@ -31,9 +31,7 @@ class UnitReader:
         self._last = ""
         self.tally = Tally()
 
-    def read(
-        self, group: tuple[InputFile, ...], progress: Callable[[int], None]
-    ) -> Iterator[Hit]:
+    def read(self, group: tuple[InputFile, ...], progress: Callable[[int], None]) -> Iterator[Hit]:
         """Read one log; yield its hits in the order of its records."""
         decoder = Decoder(self._sources)
         for file in group:
@@ -65,17 +63,15 @@ class UnitReader:
         self, file: InputFile, block: Block, decoder: Decoder
     ) -> Generator[Hit, None, Source | None]:
         """Read a block record by record; return the source of the last event, if gated."""
-        for number, line in enumerate(block.data.split(b"\n"), block.line):
-            if line:
-                record = RawRecord(line, Origin(file.path, number))
-                yield from self._decode(decoder, record)
+        for index in range(len(block.ends)):
+            yield from self._stranger(file, block, decoder, index)
         return next((s for s in self._sources if s.name == self._last and s.gate), None)
 
     def _by_sieve(
         self, file: InputFile, block: Block, decoder: Decoder, source: Source
     ) -> Generator[Hit, None, int]:
         """Sift a block; return how many of its lines were plain records of the source."""
-        sifted = self._sieves[source.name].sift(block.data, block.line_count)
+        sifted = self._sieves[source.name].sift(block)
         gate = source.gate
         assert gate is not None  # noqa: S101 - sieves are made for gated sources
         self.tally.records += sifted.plain
@@ -86,10 +82,10 @@ class UnitReader:
         stranger = next(strangers, None)
         for index, rules in sifted.candidates:
             while stranger is not None and stranger < index:
-                yield from self._stranger(file, block, decoder, sifted.lines, stranger)
+                yield from self._stranger(file, block, decoder, stranger)
                 stranger = next(strangers, None)
             assert view_plan is not None  # noqa: S101 - candidates come from it
-            record = RawRecord(sifted.lines[index], Origin(file.path, block.line + index))
+            record = RawRecord(block.text(index), Origin(file.path, block.line + index))
             for event in decoder.decode(record):
                 if isinstance(event, ParseFailure):
                     self.tally.fail(event)
@@ -98,15 +94,16 @@ class UnitReader:
                 else:
                     yield from self._verdicts(match_event(self._plan, event))
         while stranger is not None:
-            yield from self._stranger(file, block, decoder, sifted.lines, stranger)
+            yield from self._stranger(file, block, decoder, stranger)
             stranger = next(strangers, None)
         return sifted.plain
 
     def _stranger(
-        self, file: InputFile, block: Block, decoder: Decoder, lines: list[bytes], index: int
+        self, file: InputFile, block: Block, decoder: Decoder, index: int
     ) -> Iterator[Hit]:
-        record = RawRecord(lines[index], Origin(file.path, block.line + index))
-        yield from self._decode(decoder, record)
+        line = block.text(index)
+        if line:
+            yield from self._decode(decoder, RawRecord(line, Origin(file.path, block.line + index)))
 
     def _decode(self, decoder: Decoder, record: RawRecord) -> Iterator[Hit]:
         self.tally.records += 1

@@ -7,16 +7,18 @@ verdict.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
+import re2
 from msgspec import UNSET
 
 from trailhound.engine.gates import Candidate, Gate
 from trailhound.engine.plan import ViewPlan
+from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Path, Source
 
 Alive = tuple[Candidate, ...]
@@ -35,8 +37,6 @@ class _Counted(metaclass=_AcceptsAny):
 class Sifted:
     """What the sieve says of one block."""
 
-    lines: list[bytes]
-    """All lines of the block; empty where nothing in it is of interest."""
     plain: int
     """Lines that are plain records of the source."""
     candidates: list[tuple[int, Alive]]
@@ -54,8 +54,9 @@ class Sieve:
         assert gate is not None  # noqa: S101 - the caller asks only for gated sources
         self._accepts = gate.accepts
         # A field that one gate reads whole and another reads into cannot be both in a type.
-        entered = {path[0] for g in view.gates for path in g.paths if len(path) > 1} if view else set()
-        entered.update(path[0] for path in gate.signature if len(path) > 1)
+        entered = {path[0] for path in gate.signature if len(path) > 1}
+        for rule_gate in view.gates if view else ():
+            entered.update(path[0] for path in rule_gate.paths if len(path) > 1)
         free: dict[int, Candidate] = {rule.index: rule for rule in view.free} if view else {}
         gates: list[Gate] = []
         for rule_gate in view.gates if view else ():
@@ -63,37 +64,40 @@ class Sieve:
                 free.update({rule.index: rule for rule in rule_gate.rules})
             else:
                 gates.append(rule_gate)
-        self._gates = tuple(gates)
         self._free: Alive = tuple(free[index] for index in sorted(free))
-        counted = frozenset(path for rule_gate in self._gates for path in rule_gate.paths)
+        counted = frozenset(path for rule_gate in gates for path in rule_gate.paths)
         layout = _Layout((*dict.fromkeys((*gate.signature, *sorted(counted))),), counted)
         self._occurrences = 0
-        self._decoder = msgspec.json.Decoder(layout.record(), dec_hook=self._count)
-        self._signature_of = layout.values(gate.signature)
-        self._accepted: dict[Any, bool] = {}
-        self._columns = []
-        claimed: set[Path] = set()
-        for rule_gate in self._gates:
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            layout.record(), dec_hook=self._count
+        )
+        self._signature = len(gate.signature)
+        joint = [g for g in gates if g.paths == gate.discriminators] or [Gate((), ())]
+        single = [g for g in gates if g.paths != gate.discriminators]
+        self._head_of = layout.values((*gate.signature, *joint[0].paths))
+        self._joint = joint[0]
+        self._heads: dict[Any, tuple[int, Alive] | None] = {}
+        self._columns: list[_Column] = []
+        claimed = set(joint[0].paths)
+        for rule_gate in single:
+            (path,) = rule_gate.paths
             # Each field is held against its occurrences once, whichever gates read it.
-            own = [path not in claimed for path in rule_gate.paths]
-            claimed.update(rule_gate.paths)
-            self._columns.append(_Column(rule_gate, layout.values(rule_gate.paths), own))
+            column = _Column(rule_gate, layout.values(rule_gate.paths), own=path not in claimed)
+            claimed.add(path)
+            self._columns.append(column)
 
-    def sift(self, data: bytes, line_count: int) -> Sifted:
-        """Sift a block of `line_count` whole lines."""
-        records = self._decode(data)
-        if records is None or len(records) != line_count:
-            return self._sift_slowly(data)
-        try:
-            alive = self._sift_fast(records)
-        except TypeError:  # a list or an object where gates expect something simple
-            alive = None
+    def sift(self, block: Block) -> Sifted:
+        """Sift a block of whole lines."""
+        records = self._decode(block.data)
+        alive: dict[int, Alive] | None = None
+        if records is not None and len(records) == len(block.ends):
+            try:
+                alive = self._sift_fast(records)
+            except TypeError:  # a list or an object where gates expect something simple
+                alive = None
         if alive is None:
-            return self._sift_slowly(data)
-        if not alive:
-            return Sifted([], len(records), [], [])
-        candidates = [(index, alive[index]) for index in sorted(alive)]
-        return Sifted(data.split(b"\n"), len(records), candidates, [])
+            return self._sift_slowly(block)
+        return Sifted(len(block.ends), [(index, alive[index]) for index in sorted(alive)], [])
 
     def _count(self, _type: type, value: Any) -> Any:
         self._occurrences += 1
@@ -113,40 +117,44 @@ class Sieve:
         return records
 
     def _sift_fast(self, records: list[Any]) -> dict[int, Alive] | None:
-        if not all(map(self._is_plain, set(map(self._signature_of, records)))):
-            return None
         alive: dict[int, Alive] = {}
         if self._free:
             alive = dict.fromkeys(range(len(records)), self._free)
         present = 0
+        heads = list(map(self._head_of, records))
+        wanted: dict[Any, Alive] = {}
+        for key, count in Counter(heads).items():
+            verdict = self._heads.get(key) or self._head(key)
+            if verdict is None:
+                return None
+            present += verdict[0] * count
+            if verdict[1]:
+                wanted[key] = verdict[1]
+        _mark(alive, heads, wanted)
         for column in self._columns:
-            wanted: dict[Any, Alive] = {}
-            for key, count in Counter(map(column.read, records)).items():
-                values, rules = column.verdict(key)
-                present += values * count
-                if rules:
-                    wanted[key] = rules
-            if wanted:
-                for index, key in enumerate(map(column.read, records)):
-                    if key in wanted:
-                        alive[index] = _union(alive.get(index, ()), wanted[key])
+            values, wanted = column.verdicts(records)
+            present += values
+            _mark(alive, map(column.read, records), wanted)
         return alive if present == self._occurrences else None
 
-    def _is_plain(self, signature: Any) -> bool:
-        verdict = self._accepted.get(signature)
-        if verdict is None:
-            verdict = self._accepts(signature)
-            if len(self._accepted) >= Gate.MEMORY:
-                self._accepted.clear()
-            self._accepted[signature] = verdict
+    def _head(self, key: tuple[Any, ...]) -> tuple[int, Alive] | None:
+        """Judge signature and joint gate; None where it is no plain record of the source."""
+        if not self._accepts(key[: self._signature]):
+            return None
+        values = key[self._signature :]
+        present = sum(value is not UNSET for value in values)
+        verdict = (present, self._joint.alive(tuple(map(_as_values, values))))
+        if len(self._heads) >= Gate.MEMORY:
+            self._heads.clear()
+        self._heads[key] = verdict
         return verdict
 
-    def _sift_slowly(self, data: bytes) -> Sifted:
-        lines = data.split(b"\n")
+    def _sift_slowly(self, block: Block) -> Sifted:
         candidates: list[tuple[int, Alive]] = []
         strangers: list[int] = []
         plain = 0
-        for index, line in enumerate(lines):
+        for index in range(len(block.ends)):
+            line = block.text(index)
             if not line.strip():
                 continue
             alive = self._judge(line)
@@ -156,7 +164,7 @@ class Sieve:
             plain += 1
             if alive:
                 candidates.append((index, alive))
-        return Sifted(lines, plain, candidates, strangers)
+        return Sifted(plain, candidates, strangers)
 
     def _judge(self, line: bytes) -> Alive | None:
         """Return the rules for one line; None where the exact path has to read it."""
@@ -164,30 +172,65 @@ class Sieve:
         if records is None or len(records) != 1:
             return None
         try:
-            if not self._is_plain(self._signature_of(records[0])):
-                return None
+            head = self._head(self._head_of(records[0]))
         except TypeError:
             return None
-        alive = self._free
-        present = 0
+        if head is None:
+            return None
+        present, alive = head
         for column in self._columns:
             values, rules = column.verdict(column.read(records[0]))
             present += values
             alive = _union(alive, rules)
-        return alive if present == self._occurrences else None
+        return _union(self._free, alive) if present == self._occurrences else None
+
+
+def _mark(alive: dict[int, Alive], keys: Iterable[Any], wanted: dict[Any, Alive]) -> None:
+    if wanted:
+        for index, key in enumerate(keys):
+            if key in wanted:
+                alive[index] = _union(alive.get(index, ()), wanted[key])
 
 
 class _Column:
-    """What one gate reads of the records, and its verdicts by the values read."""
+    """The field that one gate reads of the records, and its verdicts by the values read."""
 
-    def __init__(self, gate: Gate, read: Callable[[Any], Any], own: list[bool]) -> None:
+    def __init__(self, gate: Gate, read: Callable[[Any], Any], *, own: bool) -> None:
         self.read = read
         self._gate = gate
         self._own = own
         self._memory: dict[Any, tuple[int, Alive]] = {}
+        self._literals = None
+        if gate.literals is not None:
+            self._literals = re2.compile("|".join(map(re2.escape, sorted(gate.literals))))
+
+    def verdicts(self, records: list[Any]) -> tuple[int, dict[Any, Alive]]:
+        """Judge the records of a block.
+
+        Returns:
+            How many values of the gate's own field are present in all, and the keys with
+            rules still alive. Raises `TypeError` where a key cannot be one.
+        """
+        if self._literals is not None:
+            # One search over all values of a block is much cheaper than one for each.
+            try:
+                text = "\n".join(map(self.read, records))
+            except TypeError:
+                pass  # absent in some, or no text: judged one by one
+            else:
+                if self._literals.search(text.lower()) is None:
+                    return len(records) * self._own, {}
+        present = 0
+        wanted: dict[Any, Alive] = {}
+        for key, count in Counter(map(self.read, records)).items():
+            values, rules = self.verdict(key)
+            present += values * count
+            if rules:
+                wanted[key] = rules
+        return present, wanted
 
     def verdict(self, key: Any) -> tuple[int, Alive]:
-        """Return how many of the gate's own fields are present, and the rules still alive."""
+        """Return how many values of the gate's own field these are, and the rules alive."""
         try:
             known = self._memory.get(key)
         except TypeError:
@@ -200,11 +243,7 @@ class _Column:
         return known
 
     def _decide(self, key: Any) -> tuple[int, Alive]:
-        values = key if len(self._own) > 1 else (key,)
-        present = sum(
-            own and value is not UNSET for own, value in zip(self._own, values, strict=True)
-        )
-        return present, self._gate.alive(tuple(map(_as_values, values)))
+        return int(self._own and key is not UNSET), self._gate.alive((_as_values(key),))
 
 
 class _Layout:

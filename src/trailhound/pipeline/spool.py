@@ -5,7 +5,7 @@ import pickle
 import tempfile
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 from trailhound.engine.windows import Feed
 
@@ -29,7 +29,7 @@ class Spool:
         self._file: BinaryIO | None = None
         self._runs: list[int] = []
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -55,7 +55,7 @@ class Spool:
 
     def _write(self) -> None:
         if self._file is None:
-            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="trailhound-"))  # noqa: SIM115 - lives as long as the spool
+            self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="trailhound-"))  # noqa: SIM115 - lives as long as the spool
         self._held.sort(key=_order)
         self._file.seek(0, 2)
         self._runs.append(self._file.tell())
@@ -70,7 +70,7 @@ class Spool:
         while True:
             # Runs take turns on one file handle, so each remembers its own place.
             self._file.seek(at)
-            feeds = []
+            feeds: list[Feed] = []
             for _ in range(64):
                 feed = pickle.load(self._file)  # noqa: S301 - our own unnamed file
                 if feed is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
@@ -44,11 +45,16 @@ def map_envelope(mapping: EnvelopeMap, document: Mapping[str, Any]) -> Envelope:
 def value_at(document: Any, path: str) -> Any:
     """Return what stands at a dotted path of nested objects, None where nothing does."""
     here = document
-    for step in path.split("."):
-        if not isinstance(here, Mapping):
+    for step in _steps(path):
+        if not isinstance(here, dict):
             return None
         here = here.get(step)
     return here
+
+
+@lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def time_ns_of(value: object) -> int | None:

@@ -155,7 +155,9 @@ class Lowering:
             if field is None:
                 predicates.append(Keyword(keyword_test(test)))
             else:
-                predicates.append(self._taxonomy.compare(Compare(self._taxonomy.field(field), test)))
+                predicates.append(
+                    self._taxonomy.compare(Compare(self._taxonomy.field(field), test))
+                )
         return predicates[0] if len(predicates) == 1 else Or(tuple(predicates))
 
     def _block(self, stand_in: str) -> Predicate:

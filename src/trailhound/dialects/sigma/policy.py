@@ -30,7 +30,8 @@ class _EitherEngine(RegexEngine):
 
     @property
     def error(self) -> type[Exception]:
-        return regex.error
+        error: type[Exception] = regex.error
+        return error
 
 
 POLICY = SigmaPolicy(regex_engine=_EitherEngine())

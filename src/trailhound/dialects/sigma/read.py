@@ -95,7 +95,7 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
         title = str(content.get("title", "")) if isinstance(content, dict) else ""
         try:
             if not isinstance(content, dict):
-                raise _Rejected("a rule must be a mapping", document.line)  # noqa: TRY301
+                raise _Rejected("a rule must be a mapping", document.line)
             # Rule collections: Sigma Rules Specification 1.0, "Rule collections".
             action = content.pop("action", None)
             if action == "global":
@@ -107,13 +107,18 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
             if action == "repeat":
                 content = _merged(previous, content)
             elif action is not None:
-                raise _Rejected(f"unknown action {action!r}", document.line_of("action"))  # noqa: TRY301
+                raise _Rejected(f"unknown action {action!r}", document.line_of("action"))
             elif template and "correlation" not in content and "filter" not in content:
                 content = _merged(template, content)
             previous = content
             for path, line in document.duplicates:
                 errors.append(
-                    RuleError(file.path, line, f"key {path!r} stands twice; the last one counts", rule=title)
+                    RuleError(
+                        file.path,
+                        line,
+                        f"key {path!r} stands twice; the last one counts",
+                        rule=title,
+                    )
                 )
             if "correlation" in content:
                 rules.append(_correlation(file, document, content))
@@ -142,7 +147,9 @@ def _rule(
         raise _Rejected("no detection, or one that is not a mapping", document.line_of("detection"))
     blocks: Blocks = {}
     content = {**content, "detection": take_out_blocks(content["detection"], blocks)}
-    parsed = _parsed(lambda: SigmaRule.from_dict(content, collect_errors=True, policy=POLICY), document)
+    parsed = _parsed(
+        lambda: SigmaRule.from_dict(content, collect_errors=True, policy=POLICY), document
+    )
     logsource = _logsource(parsed.logsource)
     taxonomy = Taxonomy(logsource)
     lowering = Lowering(parsed.detection, blocks, taxonomy, placeholders)
@@ -163,7 +170,9 @@ def _filter(
         raise _Rejected("filter must be a mapping", document.line_of("filter"))
     blocks: Blocks = {}
     content = {**content, "filter": take_out_blocks(content["filter"], blocks)}
-    parsed = _parsed(lambda: SigmaFilter.from_dict(content, collect_errors=True, policy=POLICY), document)
+    parsed = _parsed(
+        lambda: SigmaFilter.from_dict(content, collect_errors=True, policy=POLICY), document
+    )
     logsource = _logsource(parsed.logsource)
     lowering = Lowering(parsed.filter, blocks, Taxonomy(logsource), placeholders)
     named = parsed.filter.rules
@@ -189,7 +198,10 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
             first = next(iter(bounds))
             narrowed = {**section, "condition": {**rest, first: bounds[first]}}
             content = {**content, "correlation": narrowed}
-    parsed = _parsed(lambda: SigmaCorrelationRule.from_dict(content, collect_errors=True, policy=POLICY), document)
+    parsed = _parsed(
+        lambda: SigmaCorrelationRule.from_dict(content, collect_errors=True, policy=POLICY),
+        document,
+    )
     line = document.line_of("correlation", "condition")
     for key, value in bounds.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -215,7 +227,7 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
     if not references:
         raise _Rejected("a correlation without rules", document.line_of("correlation", "rules"))
     window = Window(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         rules=tuple(references),
         timespan_ns=parsed.timespan.seconds * 1_000_000_000,
         group_by=tuple(Field(name, (path_of(name),)) for name in parsed.group_by or ()),
@@ -262,9 +274,9 @@ def _parsed(parse: Callable[[], Any], document: Document) -> Any:
         parsed = parse()
     except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
         raise _Rejected(_sentence(error), _line_of(document, error)) from None
-    for error in parsed.errors:
-        if not isinstance(error, _HARMLESS):
-            raise _Rejected(_sentence(error), _line_of(document, error))
+    for problem in parsed.errors:
+        if not isinstance(problem, _HARMLESS):
+            raise _Rejected(_sentence(problem), _line_of(document, problem))
     return parsed
 
 
@@ -304,10 +316,14 @@ def _info(
     file: RuleFile, document: Document, content: dict[str, Any], parsed: SigmaRuleBase
 ) -> RuleInfo:
     title = str(content.get("title") or "").strip() or f"rule at {file.path}:{document.line}"
-    uid = str(parsed.id) if parsed.id else hashlib.sha256(
-        f"{title}\0{document.line}\0{file.path.rsplit('/', 1)[-1]}".encode()
-    ).hexdigest()[:32]
-    level = Level[parsed.level.name] if hasattr(parsed.level, "name") else _LEVEL_ABSENT
+    uid = (
+        str(parsed.id)
+        if parsed.id
+        else hashlib.sha256(
+            f"{title}\0{document.line}\0{file.path.rsplit('/', 1)[-1]}".encode()
+        ).hexdigest()[:32]
+    )
+    level = Level[parsed.level.name] if parsed.level is not None else _LEVEL_ABSENT
     return RuleInfo(
         uid=uid,
         title=title,

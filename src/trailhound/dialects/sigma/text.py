@@ -77,7 +77,9 @@ def _walk(
         node, path = stack.pop()
         seen_nodes += 1
         if seen_nodes > _NODES_LIMIT or len(path) > 64:
-            raise YamlError("too large or too deeply nested for a rule", root.start_mark.line + 1, 1)
+            raise YamlError(
+                "too large or too deeply nested for a rule", root.start_mark.line + 1, 1
+            )
         if isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
             for key_node, value_node in node.value:
