@@ -176,13 +176,7 @@ def anchors(predicate: Predicate) -> list[Anchor]:
             if not per_item or not all(per_item):
                 return []
             fields = dict.fromkeys(path for anchor in per_item[0] for path in anchor)
-            choices = [
-                [
-                    min(options, key=lambda o, p=path: (len(o.keys() - {p}), len(o)))
-                    for options in per_item
-                ]
-                for path in fields
-            ]
+            choices = [[_favouring(path, options) for options in per_item] for path in fields]
             choices.append([min(options, key=len) for options in per_item])
             return _distinct([_merged(choice) for choice in choices])
         case Compare():
@@ -191,6 +185,10 @@ def anchors(predicate: Predicate) -> list[Anchor]:
             return [dict.fromkeys(predicate.field.paths, (predicate.test,))]
         case _:
             return []
+
+
+def _favouring(path: Path, options: list[Anchor]) -> Anchor:
+    return min(options, key=lambda anchor: (len(anchor.keys() - {path}), len(anchor)))
 
 
 def _literals(tests: Sequence[Test]) -> frozenset[str] | None:

@@ -18,7 +18,7 @@ from trailhound.engine.tests import number_of
 from trailhound.engine.values import getter, text_of
 from trailhound.model.events import Event
 from trailhound.model.findings import EVENTS_KEPT, Finding, finding_uid
-from trailhound.rules.ir import And, Condition, Exists, Field, Not, Or, Predicate, Rule, Window
+from trailhound.rules.ir import And, Condition, Exists, Field, Not, Or, Predicate, Window
 
 GROUPS_PER_EVENT = 16
 """An event with lists in its group fields counts in at most so many groups."""
@@ -325,11 +325,11 @@ def _finding(plan: Plan, index: int, key: Key, episode: _Episode) -> Finding:
         events=(*episode.head, *episode.tail),
         event_count=episode.count,
         group=group,
-        reason=_reason(plan, rule, window, episode),
+        reason=_reason(plan, window, episode),
     )
 
 
-def _reason(plan: Plan, rule: Rule, window: Window, episode: _Episode) -> str:
+def _reason(plan: Plan, window: Window, episode: _Episode) -> str:
     span = _duration(episode.end_ns - episode.start_ns)
     if window.kind in ("temporal", "temporal_ordered"):
         parts = ", ".join(

@@ -53,7 +53,7 @@ class Reading(Struct, frozen=True):
     anomalies: tuple[Anomaly, ...] = ()
 
 
-class JsonFailure(ValueError):  # noqa: N818 - the value it turns into is a `ParseFailure`
+class JsonFailure(ValueError):
     """Nothing could be read."""
 
     def __init__(self, reason: str, detail: str, *, has_more: bool = False) -> None:

@@ -92,5 +92,4 @@ def _walk(
                 lines.setdefault(here, line)
                 stack.append((value_node, here))
         elif isinstance(node, yaml.SequenceNode):
-            for item in node.value:
-                stack.append((item, path))
+            stack.extend((item, path) for item in node.value)
