@@ -1,6 +1,8 @@
 """Syslog and journal: what the samples cannot show, and text that nobody would write."""
 
+import gzip
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trailhound.intake.files import STDIN, find_inputs
 from trailhound.model.events import Event
+from trailhound.model.findings import Finding
 from trailhound.model.logsource import LogSource
-from trailhound.model.records import Origin, ParseFailure, Payload
+from trailhound.model.records import Origin, ParseFailure, Payload, RawRecord
+from trailhound.pipeline.coverage import coverage_against
+from trailhound.pipeline.rulebooks import load_rules
+from trailhound.pipeline.scan import Scan, run_scan
+from trailhound.sources.decode import Decoder
 from trailhound.sources.linux_auth import SOURCE
 from trailhound.sources.linux_auth.envelope import CLASSES
 from trailhound.sources.linux_auth.framing import Stamp, frame
@@ -180,6 +188,49 @@ def test_the_year_follows_the_time_of_the_file() -> None:
     modified = {"modified_ns": time_ns("2026-01-02T00:00:00")}
     lines = ("Nov 30 10:00:00 h a: x", "Jan  1 10:00:00 h a: x", "Jan  3 10:00:00 h a: x")
     assert times(read(*lines, **modified)) == ["2025-11-30", "2026-01-01", "2025-01-03"]
+
+
+RULE = """
+title: su to root
+logsource: {product: linux, service: su}
+detection: {sel: {target_user: root}, condition: sel}
+"""
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_scan_takes_the_year_from_the_time_of_each_file(tmp_path: Path, suffix: str) -> None:
+    rule, logs = tmp_path / "rule.yml", tmp_path / "logs"
+    rule.write_text(RULE)
+    logs.mkdir()
+    line = b"Dec 31 23:59:58 web1 su: (to root) alice on pts/1\n"
+    entries = b'{\n"records": [\n{"log": "' + line.strip() + b'"}\n]\n}\n'
+    for name, data, modified in (
+        ("auth.log", line, "2022-02-01T00:00:00"),
+        ("auth.log.1", line, "2021-12-31T23:59:59"),
+        ("one.json", entries, "2020-05-01T00:00:00"),
+    ):
+        path = logs / (name + suffix)
+        path.write_bytes(gzip.compress(data) if suffix else data)
+        os.utime(path, ns=(0, time_ns(modified)))
+    rules = load_rules([str(rule)], builtin=False, placeholders={}, cache=None)
+    files = find_inputs([str(logs)])
+    found: list[Finding] = []
+    totals = run_scan(Scan(files, rules), found.append)
+    assert not totals.failures
+    events = [event for finding in found for event in finding.events]
+    dated = {(Path(e.origins[0].path).name, times([e])[0][:4]) for e in events}
+    years = {"auth.log": "2021", "auth.log.1": "2021", "one.json": "2019"}
+    assert dated == {(name + suffix, year) for name, year in years.items()}
+    counts = coverage_against(rules.ruleset.rules[0], files)
+    assert [view.matches for view in counts] == [3]
+
+
+def test_standard_input_has_no_time() -> None:
+    assert [file.modified_ns for file in find_inputs([STDIN])] == [0]
+    record = RawRecord(b"Mar  1 10:00:00 h a: x", Origin(STDIN, 1))
+    (event,) = Decoder().decode(record)
+    assert isinstance(event, Event)
+    assert times([event]) == [f"{DEFAULT_YEAR}-03-01"]
 
 
 def test_a_clock_a_little_ahead_of_the_file_is_forgiven() -> None:

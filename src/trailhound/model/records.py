@@ -27,6 +27,8 @@ class RawRecord(Struct, frozen=True):
     data: bytes
     """The record without its line end."""
     origin: Origin
+    modified_ns: int = 0
+    """When its file was last written, UTC nanoseconds since 1970; 0 where that is not known."""
 
 
 class Payload(Struct, frozen=True):
@@ -43,7 +45,8 @@ class Payload(Struct, frozen=True):
     wrapping: tuple[str, ...] = ()
     """Names of the wrappings that were taken off, outermost first: `cloudwatch`, `cri`."""
     context: Mapping[str, Any] = {}
-    """What the wrappings knew and the record does not: `logGroup`, `hostname`, `timestamp`."""
+    """What the wrappings knew and the record does not: `logGroup`, `hostname`, `timestamp`;
+    and `modified_ns` of its `RawRecord`, where that is known."""
 
 
 class ParseFailure(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from trailhound.engine.match import matcher
 from trailhound.engine.tests import GaveUp
@@ -141,9 +141,10 @@ def _records(file: InputFile, progress: Callable[[int], None]) -> Iterator[RawRe
     for item in read_blocks(file, progress):
         if isinstance(item, Block):
             for index in range(len(item.ends)):
-                yield RawRecord(item.text(index), Origin(file.path, item.line + index))
+                origin = Origin(file.path, item.line + index)
+                yield RawRecord(item.text(index), origin, file.modified_ns)
         elif isinstance(item, RawRecord):
-            yield item
+            yield structs.replace(item, modified_ns=file.modified_ns)
 
 
 def _field(source: Source, view: str, field: Field, path: tuple[str, ...]) -> FieldCoverage:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+import msgspec
+
 from trailhound.engine.matching import Hit, Undecided, match_candidates, match_event
 from trailhound.engine.plan import Plan
 from trailhound.intake.blocks import Block
@@ -49,7 +51,8 @@ class UnitReader:
                 self.tally.fail(item)
             elif isinstance(item, RawRecord):
                 self.tally.size_bytes += len(item.data)
-                yield from self._decode(decoder, item)
+                known = msgspec.structs.replace(item, modified_ns=file.modified_ns)
+                yield from self._decode(decoder, known)
             else:
                 self.tally.size_bytes += len(item.data)
                 if current is None or rest:
@@ -85,7 +88,8 @@ class UnitReader:
                 yield from self._stranger(file, block, decoder, stranger)
                 stranger = next(strangers, None)
             assert view_plan is not None  # noqa: S101 - candidates come from it
-            record = RawRecord(block.text(index), Origin(file.path, block.line + index))
+            origin = Origin(file.path, block.line + index)
+            record = RawRecord(block.text(index), origin, file.modified_ns)
             for event in decoder.decode(record):
                 if isinstance(event, ParseFailure):
                     self.tally.fail(event)
@@ -103,7 +107,8 @@ class UnitReader:
     ) -> Iterator[Hit]:
         line = block.text(index)
         if line:
-            yield from self._decode(decoder, RawRecord(line, Origin(file.path, block.line + index)))
+            origin = Origin(file.path, block.line + index)
+            yield from self._decode(decoder, RawRecord(line, origin, file.modified_ns))
 
     def _decode(self, decoder: Decoder, record: RawRecord) -> Iterator[Hit]:
         self.tally.records += 1

@@ -46,19 +46,27 @@ class Decoder:
         self._likely: Source | None = None
         self._pieces = Pieces()
         self._last = Origin("-", 0)
+        self._modified_ns = 0
+        self._known: Mapping[str, Any] = {}
 
     def decode(self, record: RawRecord) -> Iterator[Item]:
         """Events that are complete by now, and what could not be read. Never raises."""
         self._last = record.origin
+        if record.modified_ns != self._modified_ns:
+            self._modified_ns = record.modified_ns
+            self._known = {"modified_ns": record.modified_ns} if record.modified_ns else {}
         data = record.data
         if data[:1] == b"{":
-            yield from self._json(data, Payload(origin=record.origin), itertools.count(1))
+            yield from self._json(data, self._outermost(record), itertools.count(1))
             return
         bare = data.lstrip(_BLANK_BYTES)
         if bare[:1] in (b"{", b"["):
-            yield from self._json(data, Payload(origin=record.origin), itertools.count(1))
+            yield from self._json(data, self._outermost(record), itertools.count(1))
         elif bare:
             yield from self._line(data, record.origin)
+
+    def _outermost(self, record: RawRecord) -> Payload:
+        return Payload(origin=record.origin, context=self._known)
 
     def flush(self) -> Iterator[Item]:
         """Whatever was held back; the input has ended."""
@@ -77,7 +85,8 @@ class Decoder:
         if "\0" in text and "\0" not in bare:
             detail = "NUL bytes stand around the line"
             yield ParseFailure(origin, "control character", detail, lost=False)
-        yield from self._text(Payload(origin=origin, text=bare), itertools.count(1))
+        payload = Payload(origin=origin, text=bare, context=self._known)
+        yield from self._text(payload, itertools.count(1))
 
     def _text(self, payload: Payload, numbers: Iterator[int]) -> Iterator[Item]:
         text = payload.text or ""
