@@ -7,7 +7,7 @@ verdict.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
@@ -25,12 +25,15 @@ Alive = tuple[Candidate, ...]
 
 
 class _AcceptsAny(type):
+    """Type of a field whose every occurrence in the text is noted, and kept as it is."""
+
     # msgspec asks isinstance of what a decoding hook returns; any class is true, in C.
     __instancecheck__ = staticmethod(type)  # type: ignore[assignment]
 
 
-class _Counted(metaclass=_AcceptsAny):
-    """A field of which every occurrence in the text is counted."""
+def _note(field: Any, value: Any) -> Any:
+    field.note(value)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +68,24 @@ class Sieve:
             else:
                 gates.append(rule_gate)
         self._free: Alive = tuple(free[index] for index in sorted(free))
-        counted = frozenset(path for rule_gate in gates for path in rule_gate.paths)
-        layout = _Layout((*dict.fromkeys((*gate.signature, *sorted(counted))),), counted)
-        self._occurrences = 0
+        self._seen: dict[Path, list[Any]] = {
+            path: [] for rule_gate in gates for path in rule_gate.paths
+        }
+        layout = _Layout(tuple(dict.fromkeys((*gate.signature, *self._seen))), self._seen)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-            layout.record(), dec_hook=self._count
+            layout.record(), dec_hook=_note
         )
+        joint = next((g for g in gates if g.paths == gate.discriminators), Gate((), ()))
+        self._joint = joint
+        self._joint_seen = [self._seen[path] for path in joint.paths]
         self._signature = len(gate.signature)
-        joint = [g for g in gates if g.paths == gate.discriminators] or [Gate((), ())]
-        single = [g for g in gates if g.paths != gate.discriminators]
-        self._head_of = layout.values((*gate.signature, *joint[0].paths))
-        self._joint = joint[0]
-        self._heads: dict[Any, tuple[int, Alive] | None] = {}
-        self._columns: list[_Column] = []
-        claimed = set(joint[0].paths)
-        for rule_gate in single:
-            (path,) = rule_gate.paths
-            # Each field is held against its occurrences once, whichever gates read it.
-            column = _Column(rule_gate, layout.values(rule_gate.paths), own=path not in claimed)
-            claimed.add(path)
-            self._columns.append(column)
+        self._head_of = layout.values((*gate.signature, *joint.paths))
+        self._heads: dict[Any, tuple[int, Alive]] = {}
+        self._columns = [
+            _Column(g, layout.values(g.paths), self._seen[g.paths[0]])
+            for g in gates
+            if g is not joint
+        ]
 
     def sift(self, block: Block) -> Sifted:
         """Sift a block of whole lines."""
@@ -99,17 +100,14 @@ class Sieve:
             return self._sift_slowly(block)
         return Sifted(len(block.ends), [(index, alive[index]) for index in sorted(alive)], [])
 
-    def _count(self, _type: type, value: Any) -> Any:
-        self._occurrences += 1
-        return value
-
     def _decode(self, data: bytes) -> list[Any] | None:
         if not data.isascii():
             try:
                 data.decode()
             except UnicodeDecodeError:
                 return None
-        self._occurrences = 0
+        for seen in self._seen.values():
+            seen.clear()
         try:
             records: list[Any] = self._decoder.decode_lines(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -117,11 +115,12 @@ class Sieve:
         return records
 
     def _sift_fast(self, records: list[Any]) -> dict[int, Alive] | None:
+        """Return the rules still alive by index of the record; None where a line is odd."""
         alive: dict[int, Alive] = {}
         if self._free:
             alive = dict.fromkeys(range(len(records)), self._free)
-        present = 0
         heads = list(map(self._head_of, records))
+        present = 0
         wanted: dict[Any, Alive] = {}
         for key, count in Counter(heads).items():
             verdict = self._heads.get(key) or self._head(key)
@@ -130,12 +129,18 @@ class Sieve:
             present += verdict[0] * count
             if verdict[1]:
                 wanted[key] = verdict[1]
+        if present != sum(map(len, self._joint_seen)):
+            return None
         _mark(alive, heads, wanted)
         for column in self._columns:
-            values, wanted = column.verdicts(records)
-            present += values
-            _mark(alive, map(column.read, records), wanted)
-        return alive if present == self._occurrences else None
+            if column.idle():
+                continue
+            keys = list(map(column.read, records))
+            found = column.verdicts(keys)
+            if found is None:
+                return None
+            _mark(alive, keys, found)
+        return alive
 
     def _head(self, key: tuple[Any, ...]) -> tuple[int, Alive] | None:
         """Judge signature and joint gate; None where it is no plain record of the source."""
@@ -173,16 +178,17 @@ class Sieve:
             return None
         try:
             head = self._head(self._head_of(records[0]))
-        except TypeError:
+            if head is None or head[0] != sum(map(len, self._joint_seen)):
+                return None
+            alive = _union(self._free, head[1])
+            for column in self._columns:
+                key = column.read(records[0])
+                if len(column.seen) != (key is not UNSET):
+                    return None
+                alive = _union(alive, column.verdict(key))
+        except TypeError:  # a list or an object as a value: not in the memory of verdicts
             return None
-        if head is None:
-            return None
-        present, alive = head
-        for column in self._columns:
-            values, rules = column.verdict(column.read(records[0]))
-            present += values
-            alive = _union(alive, rules)
-        return _union(self._free, alive) if present == self._occurrences else None
+        return alive
 
 
 def _mark(alive: dict[int, Alive], keys: Iterable[Any], wanted: dict[Any, Alive]) -> None:
@@ -195,62 +201,60 @@ def _mark(alive: dict[int, Alive], keys: Iterable[Any], wanted: dict[Any, Alive]
 class _Column:
     """The field that one gate reads of the records, and its verdicts by the values read."""
 
-    def __init__(self, gate: Gate, read: Callable[[Any], Any], *, own: bool) -> None:
+    def __init__(self, gate: Gate, read: Callable[[Any], Any], seen: list[Any]) -> None:
         self.read = read
+        self.seen = seen
+        """Every value of the field in the text of the block, also what a later one hides."""
         self._gate = gate
-        self._own = own
-        self._memory: dict[Any, tuple[int, Alive]] = {}
+        self._memory: dict[Any, Alive] = {}
         self._literals = None
         if gate.literals is not None:
             self._literals = re2.compile("|".join(map(re2.escape, sorted(gate.literals))))
 
-    def verdicts(self, records: list[Any]) -> tuple[int, dict[Any, Alive]]:
-        """Judge the records of a block.
+    def idle(self) -> bool:
+        """Whether no value in the block can keep any rule alive.
 
-        Returns:
-            How many values of the gate's own field are present in all, and the keys with
-            rules still alive. Raises `TypeError` where a key cannot be one.
+        One search over all values is much cheaper than a verdict on each.
         """
-        if self._literals is not None:
-            # One search over all values of a block is much cheaper than one for each.
-            try:
-                text = "\n".join(map(self.read, records))
-            except TypeError:
-                pass  # absent in some, or no text: judged one by one
-            else:
-                if self._literals.search(text.lower()) is None:
-                    return len(records) * self._own, {}
+        if self._literals is None:
+            return False
+        try:
+            text = "\n".join(self.seen)
+        except TypeError:  # something else than text among them
+            return False
+        return self._literals.search(text.lower()) is None
+
+    def verdicts(self, keys: list[Any]) -> dict[Any, Alive] | None:
+        """Judge the values of a block; return those with rules still alive.
+
+        None where a line gives the field twice. Raises `TypeError` for a value that is a
+        list or an object.
+        """
         present = 0
         wanted: dict[Any, Alive] = {}
-        for key, count in Counter(map(self.read, records)).items():
-            values, rules = self.verdict(key)
-            present += values * count
+        for key, count in Counter(keys).items():
+            present += count * (key is not UNSET)
+            rules = self.verdict(key)
             if rules:
                 wanted[key] = rules
-        return present, wanted
+        return wanted if present == len(self.seen) else None
 
-    def verdict(self, key: Any) -> tuple[int, Alive]:
-        """Return how many values of the gate's own field these are, and the rules alive."""
-        try:
-            known = self._memory.get(key)
-        except TypeError:
-            return self._decide(key)
+    def verdict(self, key: Any) -> Alive:
+        """Return the rules that a value leaves alive."""
+        known = self._memory.get(key)
         if known is None:
-            known = self._decide(key)
+            known = self._gate.alive((_as_values(key),))
             if len(self._memory) >= Gate.MEMORY:
                 self._memory.clear()
             self._memory[key] = known
         return known
 
-    def _decide(self, key: Any) -> tuple[int, Alive]:
-        return int(self._own and key is not UNSET), self._gate.alive((_as_values(key),))
-
 
 class _Layout:
     """The fields of interest as a msgspec type, and ways to read them from its instances."""
 
-    def __init__(self, paths: Sequence[Path], counted: frozenset[Path]) -> None:
-        self._counted = counted
+    def __init__(self, paths: Sequence[Path], seen: Mapping[Path, list[Any]]) -> None:
+        self._seen = seen
         self._outer: dict[str, list[str]] = {}
         for path in paths:
             inner = self._outer.setdefault(path[0], [])
@@ -287,7 +291,9 @@ class _Layout:
         return attrgetter(*(self._attribute(path) for path in paths))
 
     def _type(self, path: Path) -> Any:
-        return _Counted if path in self._counted else Any
+        if path not in self._seen:
+            return Any
+        return _AcceptsAny("Noted", (), {"note": self._seen[path].append})
 
     def _attribute(self, path: Path) -> str:
         first = f"f{self._names.index(path[0])}"

@@ -25,21 +25,32 @@ def map_envelope(mapping: EnvelopeMap, document: Mapping[str, Any]) -> Envelope:
     """
     filled: dict[str, Any] = {"time_ns": 0}
     for name, getters in mapping.items():
-        value = _first(getters, document)
-        if value is None:
-            continue
-        if name == "time_ns":
-            filled[name] = value if isinstance(value, int) else (time_ns_of(value) or 0)
-        elif name in ("class_uid", "activity_id"):
-            filled[name] = value if isinstance(value, int) else 0
-        elif name == "outcome":
-            filled[name] = value if isinstance(value, Outcome) else Outcome.UNKNOWN
-        elif name == "actor_groups":
-            listed = value if isinstance(value, list | tuple) else [value]
-            filled[name] = tuple(_text(item) for item in listed)
-        else:
-            filled[name] = _text(value)
+        for getter in getters:
+            value = value_at(document, getter) if isinstance(getter, str) else getter(document)
+            if value is not None and value != "":
+                # Most are short text, which needs nothing.
+                if value.__class__ is str and len(value) <= _TEXT_LIMIT and name not in _TYPED:
+                    filled[name] = value
+                else:
+                    filled[name] = _typed(name, value)
+                break
     return Envelope(**filled)
+
+
+_TYPED = frozenset(("time_ns", "class_uid", "activity_id", "outcome", "actor_groups"))
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name == "time_ns":
+        return value if isinstance(value, int) else (time_ns_of(value) or 0)
+    if name in ("class_uid", "activity_id"):
+        return value if isinstance(value, int) else 0
+    if name == "outcome":
+        return value if isinstance(value, Outcome) else Outcome.UNKNOWN
+    if name == "actor_groups":
+        listed = value if isinstance(value, list | tuple) else [value]
+        return tuple(_text(item) for item in listed)
+    return _text(value)
 
 
 def value_at(document: Any, path: str) -> Any:
@@ -90,14 +101,6 @@ def time_ns_of(value: object) -> int | None:
     except OverflowError:
         return None
     return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + fraction_ns
-
-
-def _first(getters: tuple[Getter, ...], document: Mapping[str, Any]) -> Any:
-    for getter in getters:
-        value = value_at(document, getter) if isinstance(getter, str) else getter(document)
-        if value is not None and value != "":
-            return value
-    return None
 
 
 def _text(value: Any) -> str:
