@@ -145,6 +145,18 @@ def test_stamped_lines() -> None:
     assert stamped_line("2024-01-01 00:00:00 {}") is None
 
 
+def test_json_behind_a_syslog_header_is_asked_for_in_bounded_time() -> None:
+    repeats = ",".join(f'"a":{number}' for number in range(20))
+    text = '{"other":1}'
+    for _ in range(6):
+        text = json.dumps({"log": text})[:-1] + f",{repeats}}}"
+    line = f"Mar  4 10:00:00 web1 app: {text}".encode()
+    payloads, events, failures = probed(line)
+    assert not payloads
+    assert not events
+    assert [failure.reason for failure in failures] == ["unknown format"]
+
+
 def test_streams_of_different_files_do_not_mix() -> None:
     reader = ProbeReader()
     decoder = Decoder((probe_source(reader),))

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, Payload, RawRecord
@@ -15,15 +15,17 @@ from trailhound.sources.container_lines import (
     stream_of,
 )
 from trailhound.sources.contract import Source
-from trailhound.sources.document import JsonFailure, documents_in, read_json
+from trailhound.sources.document import JsonFailure, Reading, documents_in, read_json
+from trailhound.sources.readings import distinct, laid_together
+from trailhound.sources.syslog_lines import json_behind
 from trailhound.sources.unwrap import WRAPPINGS_TAKEN_OFF, kind_of, unwrap, unwrap_array
 
 Item = Event | ParseFailure
 Content = Payload | ParseFailure
-T = TypeVar("T")
 
 _BLANKS = " \t\r\n\v\f\0\ufeff"
 _BLANK_BYTES = b" \t\r\n\v\f\0\xef\xbb\xbf"
+_ASKED = 4
 _KEYS_SHOWN = 5
 _TEXT_SHOWN = 80
 
@@ -102,6 +104,19 @@ class Decoder:
             inner = _inside(payload, "cri", content, context)
             yield from self._piece(inner, numbers, cut=cut)
             return
+        if "{" in text and (behind := json_behind(text)) is not None:
+            context, content = behind
+            inner = _inside(payload, "syslog", content, context)
+            try:
+                reading = read_json(content.encode(errors="replace"))
+            except JsonFailure as failure:
+                if content.startswith('{"'):
+                    detail = f"behind a syslog header, so the line counts as text: {failure.detail}"
+                    yield ParseFailure(payload.origin, failure.reason, detail, lost=False)
+            else:
+                if self._knows(reading.readings, inner):
+                    yield from self._reading(reading, inner, numbers)
+                    return
         if (source := self._source_of(payload)) is not None:
             yield from self._read(source, payload)
             return
@@ -136,6 +151,9 @@ class Decoder:
         except JsonFailure as failure:
             yield from self._not_json(data, outer, numbers, failure)
             return
+        yield from self._reading(reading, outer, numbers)
+
+    def _reading(self, reading: Reading, outer: Payload, numbers: Iterator[int]) -> Iterator[Item]:
         for anomaly in reading.anomalies:
             yield ParseFailure(outer.origin, anomaly.reason, anomaly.detail, lost=False)
         yield from self._document(reading.readings, outer, numbers)
@@ -166,7 +184,7 @@ class Decoder:
             if isinstance(value, dict):
                 payload = _within(outer, document=value)
                 source = self._source_of(payload)
-                if source is not None:
+                if source is not None and not self._only_carries(payload):
                     known.append((source, payload))
         if known:
             yield from self._read_all(known)
@@ -191,7 +209,7 @@ class Decoder:
         """Read what came out of one place of a wrapping, in each reading of the wrapping."""
         contents = [content for content in row if content is not None]
         if len(row) > 1:
-            contents = _distinct(contents)
+            contents = distinct(contents)
         documents = [c for c in contents if isinstance(c, Payload) and c.document is not None]
         if documents:
             values = [payload.document for payload in documents]
@@ -205,6 +223,41 @@ class Decoder:
                 yield from self._piece(content, numbers, cut=is_piece(content))
             else:
                 yield from self._text(content, numbers)
+
+    def _knows(self, readings: Sequence[Any], outer: Payload) -> bool:
+        """Whether some source knows a JSON value, or the first records that it wraps.
+
+        Asked before a record that has a meaning of its own is taken for a wrapping.
+        """
+        payloads = [_within(outer, document=v) for v in readings if isinstance(v, dict)]
+        known = (self._source_of(payload) is not None for payload in payloads)
+        return any(known) or self._knows_inside(payloads)
+
+    def _knows_inside(self, payloads: Iterable[Payload]) -> bool:
+        contents: list[Content] = []
+        for payload in payloads:
+            if len(payload.wrapping) < WRAPPINGS_TAKEN_OFF:
+                found = unwrap(payload, itertools.count(1))
+                contents.extend(itertools.islice(found or (), _ASKED))
+        return any(map(self._knows_content, distinct(contents)))
+
+    def _knows_content(self, content: Content) -> bool:
+        if isinstance(content, ParseFailure):
+            return False
+        if content.document is not None:
+            return self._knows((content.document,), content)
+        text = content.text or ""
+        if not text.startswith("{"):
+            return False
+        try:
+            return self._knows(read_json(text.encode(errors="replace")).readings, content)
+        except JsonFailure:
+            return False
+
+    def _only_carries(self, payload: Payload) -> bool:
+        """Whether a journal entry's message is a record that another program wrote in JSON."""
+        message = (payload.document or {}).get("MESSAGE")
+        return isinstance(message, str) and message[:1] == "{" and self._knows_inside((payload,))
 
     def _source_of(self, payload: Payload) -> Source | None:
         likely = self._likely
@@ -230,12 +283,12 @@ class Decoder:
             yield from self._read(*known[0])
             return
         outcomes = [list(self._read(source, payload)) for source, payload in known]
-        yield from _distinct(
+        yield from distinct(
             item for items in outcomes for item in items if isinstance(item, ParseFailure)
         )
         events = [[item for item in items if isinstance(item, Event)] for items in outcomes]
         for row in itertools.zip_longest(*events):
-            yield from _laid_together([event for event in row if event is not None])
+            yield from laid_together([event for event in row if event is not None])
 
 
 def _recognises(source: Source, payload: Payload) -> bool:
@@ -278,34 +331,6 @@ def _inside(outer: Payload, wrapping: str, text: str, context: Mapping[str, Any]
         wrapping=(*outer.wrapping, wrapping),
         context={**outer.context, **context},
     )
-
-
-def _distinct(contents: Iterable[T]) -> list[T]:
-    """Without repetition, by what is said and not by where; 1, 1.0 and true are different."""
-    found: dict[str, T] = {}
-    for content in contents:
-        if isinstance(content, Payload):
-            found.setdefault(repr((content.document, content.text)), content)
-        elif isinstance(content, ParseFailure):
-            found.setdefault(repr((content.reason, content.detail)), content)
-        else:
-            found.setdefault(repr(content), content)
-    return list(found.values())
-
-
-def _laid_together(row: Sequence[Event]) -> Iterator[Event]:
-    first = row[0]
-    alike = [event for event in row if event.source == first.source]
-    first.views = {
-        name: tuple(_distinct(itertools.chain(*(event.views.get(name, ()) for event in alike))))
-        for name in dict.fromkeys(itertools.chain(*(event.views for event in alike)))
-    }
-    if len(alike) > 1:
-        first.notes = (*first.notes, f"repeats keys; judged in {len(alike)} readings")
-    yield first
-    rest = [event for event in row if event.source != first.source]
-    if rest:
-        yield from _laid_together(rest)
 
 
 def _unknown(value: Any) -> str:

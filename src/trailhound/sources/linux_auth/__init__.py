@@ -19,16 +19,16 @@ from trailhound.sources.contract import Source
 from trailhound.sources.linux_auth import journal
 from trailhound.sources.linux_auth.catalogue import FIELDS, PROCESS_VIEW, ROUTES
 from trailhound.sources.linux_auth.envelope import describe, program_in
-from trailhound.sources.linux_auth.framing import (
+from trailhound.sources.linux_auth.lines import Lines
+from trailhound.sources.linux_auth.messages import interpret, views_of
+from trailhound.sources.linux_auth.stamps import Calendar, iso, stamp_in
+from trailhound.sources.syslog_lines import (
     FACILITIES,
     SEVERITIES,
     Frame,
     Stamp,
     frame,
 )
-from trailhound.sources.linux_auth.lines import Lines
-from trailhound.sources.linux_auth.messages import interpret, views_of
-from trailhound.sources.linux_auth.stamps import Calendar, iso, stamp_in
 
 _HEAD = 4096
 _AUDIT = re.compile(

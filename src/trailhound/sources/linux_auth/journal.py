@@ -8,7 +8,7 @@ where it was too large to print.
 from collections.abc import Mapping
 from typing import Any
 
-from trailhound.sources.linux_auth.framing import FACILITIES, SEVERITIES
+from trailhound.sources.syslog_lines import FACILITIES, SEVERITIES
 
 _MARKS = (
     *("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP", "__CURSOR"),

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from trailhound.sources.linux_auth.framing import REPEATED_LAST
+from trailhound.sources.syslog_lines import REPEATED_LAST
 
 CONTINUED = " : (command continued) "
 """How sudo marks the rest of a command that was too long for one line."""

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from trailhound.sources.linux_auth import accounts, pam, privilege, services, sshd
-from trailhound.sources.linux_auth.framing import REPEATED, REPEATED_LAST
 from trailhound.sources.linux_auth.lines import CONTINUED, joined
+from trailhound.sources.syslog_lines import REPEATED, REPEATED_LAST
 
 Fields = dict[str, Any]
 Read = Callable[[str], list[Fields]]

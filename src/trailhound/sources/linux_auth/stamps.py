@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from trailhound.sources.linux_auth.framing import Stamp
 from trailhound.sources.mapping import time_ns_of
+from trailhound.sources.syslog_lines import Stamp
 
 DEFAULT_YEAR = 2024
 """Year of a BSD stamp where neither the file's age nor a neighbour tells it. A leap year, so

@@ -5,6 +5,7 @@ place of the BSD one (`RSYSLOG_FileFormat`).
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -110,6 +111,25 @@ def frame(text: str) -> Frame | None:
     if (found := _ISO.match(text)) is not None:
         return _iso(found, text)
     return None
+
+
+def json_behind(text: str) -> tuple[Mapping[str, Any], str] | None:
+    """Split a line whose message is, by its first character, a JSON object.
+
+    Falco's syslog output, and what rsyslog makes of JSON logs it forwards; `@cee:` is the
+    cookie of Common Event Expression that some programs put before it.
+
+    Returns:
+        What the header says, and the message; None where it is not such a line.
+    """
+    found = frame(text)
+    if found is None:
+        return None
+    message = found.message.lstrip(" ").removeprefix("@cee:").lstrip(" ").removesuffix("#012")
+    if not message.startswith("{"):
+        return None
+    known = {"timestamp": found.stamp.text, "hostname": found.host, "program": found.program}
+    return {name: value for name, value in known.items() if value}, message
 
 
 def _bsd(found: re.Match[str], text: str) -> Frame | None:
