@@ -13,6 +13,7 @@ from trailhound.sinks.wording import (
     deed,
     explanation_line,
     group_text,
+    identity,
     is_window,
     moment,
     outcome,
@@ -176,14 +177,15 @@ class Summary:
         rule.count += 1
         rule.window = rule.window or is_window(finding)
         rule.span.take(finding.start_ns, finding.time_ns)
-        actor_key = _actor_key(finding.actor)
+        actor = identity(finding)
+        actor_key = _actor_key(actor)
         group = rule.actors.get(actor_key)
         if group is None:
             if len(rule.actors) >= self._groups_per_rule_limit or not self._make_room(level):
                 rule.other_count += 1
                 self.others[level] += 1
                 return
-            group = rule.actors[actor_key] = ActorGroup(cut(finding.actor, _TEXT_LIMIT))
+            group = rule.actors[actor_key] = ActorGroup(cut(actor, _TEXT_LIMIT))
             self._places[level][(rule_key, actor_key)] = None
         group.add(finding)
 

@@ -101,6 +101,19 @@ def who(actor: str, invoked_by: str) -> str:
     return actor or "unknown"
 
 
+def identity(finding: Finding) -> str:
+    """Return the actor, with the place where a bare name could be anybody's: `root on web-1`.
+
+    Names with a separator in them (`system:serviceaccount:…`, `role/session`) say themselves
+    where they belong.
+    """
+    actor = finding.actor
+    device = next((e.envelope.device for e in reversed(finding.events) if e.envelope.device), "")
+    if not actor or not device or ":" in actor or "/" in actor:
+        return actor
+    return f"{actor} on {device.partition('/')[0]}"
+
+
 def target(envelope: Envelope) -> str:
     """Return what it was done to: `secrets prod/db-password`."""
     name = "/".join(part for part in (envelope.target_namespace, envelope.target_name) if part)
