@@ -7,7 +7,8 @@ VENV=.venv
 OLDEST='import sys; sys.exit(sys.version_info < (3, 11))'
 
 fail() {
-    printf '\n%s\n' "$@" >&2
+    printf '\n' >&2
+    printf '%s\n' "$@" >&2
     exit 1
 }
 
