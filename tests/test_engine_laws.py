@@ -18,9 +18,9 @@ DISCRIMINATORS: tuple[Path, ...] = (("a",), ("c", "d"))
 
 
 def alive(rules: list[Candidate], document: object, discriminators: tuple[Path, ...]) -> set[int]:
-    gates, free = gates_for(rules, discriminators, lambda path: len(path) <= 2)
-    found = {rule.index for rule in free}
-    for gate in gates:
+    gates = gates_for(rules, discriminators, lambda path: len(path) <= 2)
+    found = {rule.index for rule in (*gates.free, *gates.by_text.alive(document))}
+    for gate in gates.by_fields:
         read = (getter(Field(".".join(path), (path,))) for path in gate.paths)
         found.update(rule.index for rule in gate.alive(tuple(tuple(r(document)) for r in read)))
     return found

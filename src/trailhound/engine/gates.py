@@ -6,11 +6,13 @@ wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import re2
 
 from trailhound.engine.match import Matcher
-from trailhound.engine.tests import Check, GaveUp, any_of
-from trailhound.engine.values import text_of
+from trailhound.engine.tests import Check, GaveUp, any_of, utf8
+from trailhound.engine.values import text_of, texts_of
 from trailhound.rules.ir import (
     And,
     AtLeast,
@@ -115,23 +117,58 @@ class Gate:
         return tuple(alive[index] for index in sorted(alive))
 
 
+class TextGate:
+    """Rules that look for words anywhere in an event, told apart by one search over its text."""
+
+    def __init__(self, rules: Sequence[tuple[Candidate, tuple[Test, ...]]]) -> None:
+        """Make a gate of rules, each with tests of which some text must pass one."""
+        self.rules = tuple(rule for rule, _ in rules)
+        self._words: list[tuple[Candidate, frozenset[str] | None]] = [
+            (rule, _literals(tests)) for rule, tests in rules
+        ]
+        known = [words for _, words in self._words if words is not None]
+        self._always = tuple(rule for rule, words in self._words if words is None)
+        union = sorted(frozenset().union(*known))
+        self._any = re2.compile("|".join(map(re2.escape, union))) if union else None
+
+    def alive(self, document: Any) -> tuple[Candidate, ...]:
+        """Return the rules that may match."""
+        if self._any is None:
+            return self._always
+        text = "\n".join(texts_of(document)).lower()
+        if self._any.search(utf8(text)) is None:
+            return self._always
+        return tuple(
+            rule
+            for rule, words in self._words
+            if words is None or any(word in text for word in words)
+        )
+
+
+class Gates(NamedTuple):
+    """The rules of a view, sorted by what can hold them back."""
+
+    by_fields: tuple[Gate, ...]
+    by_text: TextGate
+    free: tuple[Candidate, ...]
+    """Rules that nothing can hold back: they see every event."""
+
+
 def gates_for(
     rules: Sequence[Candidate], discriminators: tuple[Path, ...], usable: Callable[[Path], bool]
-) -> tuple[tuple[Gate, ...], tuple[Candidate, ...]]:
+) -> Gates:
     """Sort rules into gates.
 
     Args:
         rules: rules of one view.
         discriminators: fields with few values; they form one gate together.
         usable: whether a field can be read cheaply enough to be a gate of its own.
-
-    Returns:
-        The gates, and the rules that no gate can hold back: they see every event.
     """
     joint: list[tuple[Candidate, Maybe]] = []
     single: dict[Path, list[tuple[Candidate, Maybe]]] = {}
     tested: dict[Path, list[Test]] = {}
     free: list[Candidate] = []
+    worded: list[tuple[Candidate, tuple[Test, ...]]] = []
     together = frozenset(discriminators)
     for rule in rules:
         best = min(
@@ -140,7 +177,11 @@ def gates_for(
             default=None,
         )
         if best is None:
-            free.append(rule)
+            words = keyword_anchor(rule.predicate)
+            if words is None:
+                free.append(rule)
+            else:
+                worded.append((rule, words))
         elif best.keys() <= together:
             joint.append((rule, possible(rule.predicate, together)))
         else:
@@ -154,7 +195,7 @@ def gates_for(
                 tested.setdefault(path, []).extend(tests)
     gates = [Gate(discriminators, joint)] if joint else []
     gates.extend(Gate((path,), held, _literals(tested[path])) for path, held in single.items())
-    return tuple(gates), tuple(free)
+    return Gates(tuple(gates), TextGate(worded), tuple(free))
 
 
 Anchor = Mapping[Path, tuple[Test, ...]]
@@ -185,6 +226,24 @@ def anchors(predicate: Predicate) -> list[Anchor]:
             return [dict.fromkeys(predicate.field.paths, (predicate.test,))]
         case _:
             return []
+
+
+def keyword_anchor(predicate: Predicate) -> tuple[Test, ...] | None:
+    """Return tests of which some text of the event must pass one; None where none is known."""
+    match predicate:
+        case And():
+            found = [keyword_anchor(item) for item in predicate.items]
+            known = [tests for tests in found if tests is not None and _literals(tests)]
+            return min(known, key=len, default=None)
+        case Or():
+            found = [keyword_anchor(item) for item in predicate.items]
+            if not found or any(tests is None for tests in found):
+                return None
+            return tuple(test for tests in found if tests is not None for test in tests)
+        case Keyword():
+            return (predicate.test,)
+        case _:
+            return None
 
 
 def _favouring(path: Path, options: list[Anchor]) -> Anchor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trailhound.engine.tests import Check, any_of, check_of
-from trailhound.engine.values import getter, leaves, nodes, presence, text_of
+from trailhound.engine.values import getter, nodes, presence, text_of, texts_of
 from trailhound.rules.ir import (
     And,
     AtLeast,
@@ -52,11 +52,7 @@ def check_patterns(predicate: Predicate) -> None:
 
 
 class _Compiler:
-    """Compiles the nodes of one predicate, which share the texts of the document at hand."""
-
-    def __init__(self) -> None:
-        self._texts_of: Any = None
-        self._texts: list[str] = []
+    """Compiles the nodes of one predicate."""
 
     def compile(self, node: Predicate) -> Matcher:
         match node:
@@ -150,13 +146,7 @@ class _Compiler:
     def _keywords(self, tests: tuple[Test, ...]) -> Matcher:
         check: Check = any_of(tests)
 
-        def search(document: Any) -> bool:
-            if self._texts_of is not document:
-                self._texts = list(leaves(document))
-                self._texts_of = document
-            return any(check(text) for text in self._texts)
-
-        return search
+        return lambda document: any(map(check, texts_of(document)))
 
     def _at_least(self, node: AtLeast) -> Matcher:
         items = [self.compile(item) for item in node.items]

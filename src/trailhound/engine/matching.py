@@ -30,12 +30,19 @@ class Undecided(NamedTuple):
 def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
     """Return what the rules say of an event, in the order of the plan."""
     verdicts: dict[int, Hit | Undecided] = {}
+    # A line of sshd is in the views sshd, auth and syslog alike: one document, judged once.
+    judged: dict[int, set[int]] = {}
     for view, documents in event.views.items():
         view_plan = plan.views.get((event.source, view))
         if view_plan is None:
             continue
         for document in documents:
-            _judge(view_plan.candidates(document), event, document, verdicts)
+            before = judged.setdefault(id(document), set())
+            candidates = [
+                rule for rule in view_plan.candidates(document) if rule.index not in before
+            ]
+            before.update(rule.index for rule in candidates)
+            _judge(candidates, event, document, verdicts)
     return [verdicts[index] for index in sorted(verdicts)]
 
 

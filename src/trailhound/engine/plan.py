@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from trailhound.engine.explain import Explainer, explainer
-from trailhound.engine.gates import Candidate, Gate, gates_for
+from trailhound.engine.gates import Candidate, Gates, gates_for
 from trailhound.engine.match import check_patterns, matcher
 from trailhound.engine.values import Getter, getter
 from trailhound.model.findings import Explanation
@@ -39,35 +39,27 @@ class ViewPlan:
         self._rules = tuple(rules)
 
     @cached_property
-    def _compiled(self) -> tuple[tuple[Gate, ...], tuple[Candidate, ...]]:
-        # Compiled for each view anew: a compiled predicate remembers the document at hand.
+    def gates(self) -> Gates:
+        """Its rules, compiled and sorted behind gates."""
         rules = [Candidate(index, node, matcher(node)) for index, node in self._rules]
         if self.view == self._shape.gated_view:
             # Deeper fields cannot be read from a line that is not parsed whole.
             return gates_for(rules, self._shape.discriminators, lambda path: len(path) <= 2)
         return gates_for(rules, (), lambda _: True)
 
-    @property
-    def gates(self) -> tuple[Gate, ...]:
-        """The gates in front of its rules."""
-        return self._compiled[0]
-
-    @property
-    def free(self) -> tuple[Candidate, ...]:
-        """Rules that no gate can hold back."""
-        return self._compiled[1]
-
     @cached_property
     def _readers(self) -> tuple[tuple[Getter, ...], ...]:
         return tuple(
             tuple(getter(Field(".".join(path), (path,))) for path in gate.paths)
-            for gate in self.gates
+            for gate in self.gates.by_fields
         )
 
     def candidates(self, document: Mapping[str, Any]) -> list[Candidate]:
         """Return the rules that may match a document, in the order of the plan."""
-        alive: dict[int, Candidate] = {rule.index: rule for rule in self.free}
-        for gate, readers in zip(self.gates, self._readers, strict=True):
+        alive: dict[int, Candidate] = {rule.index: rule for rule in self.gates.free}
+        for rule in self.gates.by_text.alive(document):
+            alive[rule.index] = rule
+        for gate, readers in zip(self.gates.by_fields, self._readers, strict=True):
             for rule in gate.alive(tuple(tuple(read(document)) for read in readers)):
                 alive[rule.index] = rule
         return [alive[index] for index in sorted(alive)]

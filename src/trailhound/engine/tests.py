@@ -148,7 +148,7 @@ def _like(test: Like) -> Check:
             for part in parts
         )
         compiled = _compile_re2(f"(?s)^(?:{pattern})$")
-        return _on_text(lambda text: compiled.search(_utf8(text)) is not None, fold=fold)
+        return _on_text(lambda text: compiled.search(utf8(text)) is not None, fold=fold)
     literals = [part.text for part in parts if isinstance(part, Text)]
     head = literals.pop(0) if isinstance(parts[0], Text) else ""
     tail = literals.pop() if literals and isinstance(parts[-1], Text) else ""
@@ -186,10 +186,10 @@ def _regex(test: Regex) -> Check:
         return _on_text(_backtracking(source), fold=False)
 
     def search(text: str) -> bool:
-        if compiled.search(_utf8(text)) is not None:
+        if compiled.search(utf8(text)) is not None:
             return True
         # In PCRE `$` also stands before a line end at the very end; in RE2 it does not.
-        return text.endswith("\n") and compiled.search(_utf8(text[:-1])) is not None
+        return text.endswith("\n") and compiled.search(utf8(text[:-1])) is not None
 
     return _on_text(search, fold=False)
 
@@ -243,7 +243,8 @@ def _on_text(fits: Callable[[str], bool], *, fold: bool) -> Check:
     return as_is
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
+    """Return a text that RE2 can read: without lone surrogates."""
     # RE2 reads UTF-8, in which a lone surrogate cannot be written.
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 

@@ -77,6 +77,21 @@ def leaves(document: Any) -> Iterator[str]:
                 yield text
 
 
+class _Texts:
+    """The texts of the document that was asked for last: many rules in turn ask for them."""
+
+    document: Any = None
+    texts: tuple[str, ...] = ()
+
+
+def texts_of(document: Any) -> tuple[str, ...]:
+    """Return `leaves`, remembered for the document at hand."""
+    if _Texts.document is not document:
+        _Texts.texts = tuple(leaves(document))
+        _Texts.document = document
+    return _Texts.texts
+
+
 def _number_text(value: float) -> str:
     try:
         return str(value)

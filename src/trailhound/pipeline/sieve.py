@@ -16,7 +16,7 @@ import msgspec
 import re2
 from msgspec import UNSET
 
-from trailhound.engine.gates import Candidate, Gate
+from trailhound.engine.gates import Candidate, Gate, Gates, TextGate
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Path, Source
@@ -58,11 +58,13 @@ class Sieve:
         self._accepts = gate.accepts
         # A field that one gate reads whole and another reads into cannot be both in a type.
         entered = {path[0] for path in gate.signature if len(path) > 1}
-        for rule_gate in view.gates if view else ():
+        held = view.gates if view else Gates((), TextGate(()), ())
+        for rule_gate in held.by_fields:
             entered.update(path[0] for path in rule_gate.paths if len(path) > 1)
-        free: dict[int, Candidate] = {rule.index: rule for rule in view.free} if view else {}
+        # What looks for words anywhere cannot be told from a line that is not parsed whole.
+        free = {rule.index: rule for rule in (*held.free, *held.by_text.rules)}
         gates: list[Gate] = []
-        for rule_gate in view.gates if view else ():
+        for rule_gate in held.by_fields:
             if any(len(path) == 1 and path[0] in entered for path in rule_gate.paths):
                 free.update({rule.index: rule for rule in rule_gate.rules})
             else:
