@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -111,7 +112,9 @@ def _run(options: argparse.Namespace) -> int:
     found = False
     with _opened(options.output) as stream:
         colour = {"auto": None, "always": True, "never": False}[options.colour]
-        writer = SINKS[options.format].writer(stream, SinkOptions(colour=colour))
+        writer = SINKS[options.format].writer(
+            stream, SinkOptions(colour=colour, created_ns=time.time_ns())
+        )
 
         def deliver(finding: Finding) -> None:
             nonlocal worst, found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from trailhound.model.errors import TrailhoundError
-from trailhound.sources import SOURCES
+from trailhound.sources import all_sources
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
@@ -28,9 +28,9 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    chosen = [source for source in SOURCES if options.name in (None, source.name)]
+    chosen = [source for source in all_sources() if options.name in (None, source.name)]
     if not chosen:
-        names = ", ".join(source.name for source in SOURCES)
+        names = ", ".join(source.name for source in all_sources())
         raise TrailhoundError(f"no source {options.name!r}; there are {names}")
     if options.json:
         listing = [

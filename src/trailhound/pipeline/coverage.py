@@ -16,7 +16,7 @@ from trailhound.model.records import Origin, RawRecord
 from trailhound.pipeline.units import cut
 from trailhound.rules.describe import fields_of
 from trailhound.rules.ir import Field, Rule
-from trailhound.sources import SOURCES
+from trailhound.sources import all_sources
 from trailhound.sources.contract import Source
 from trailhound.sources.decode import Decoder
 
@@ -47,13 +47,13 @@ class ViewCoverage(Struct, frozen=True):
     """Those the rule matches."""
 
 
-def coverage(rule: Rule, sources: Sequence[Source] = SOURCES) -> list[ViewCoverage]:
+def coverage(rule: Rule) -> list[ViewCoverage]:
     """Tell, for every view that serves a rule, which of its fields that view can have."""
     if rule.predicate is None:
         return []
     fields = fields_of(rule.predicate)
     found: dict[tuple[str, str], ViewCoverage] = {}
-    for source in sources:
+    for source in all_sources():
         for route in source.routes:
             if not route.serves(rule.logsource) or (source.name, route.view) in found:
                 continue
@@ -70,10 +70,9 @@ def coverage_against(
     rule: Rule,
     files: Sequence[InputFile],
     progress: Callable[[int], None] = lambda _: None,
-    sources: tuple[Source, ...] = SOURCES,
 ) -> list[ViewCoverage]:
     """The same, with counts of how often each field stands in the events of a log."""
-    views = coverage(rule, sources)
+    views = coverage(rule)
     if rule.predicate is None:
         return views
     wanted = {(view.source, view.view): view for view in views}
@@ -90,7 +89,7 @@ def coverage_against(
     documents: Counter[tuple[str, str]] = Counter()
     hits: Counter[tuple[str, str]] = Counter()
     present: Counter[tuple[str, str, int]] = Counter()
-    for event in _events(files, progress, sources):
+    for event in _events(files, progress):
         for view, held in event.views.items():
             key = (event.source, view)
             if key not in wanted:
@@ -125,13 +124,11 @@ def coverage_against(
     ]
 
 
-def _events(
-    files: Sequence[InputFile], progress: Callable[[int], None], sources: tuple[Source, ...]
-) -> Iterator[Event]:
+def _events(files: Sequence[InputFile], progress: Callable[[int], None]) -> Iterator[Event]:
     # What cannot be read is left out here: counting that is the business of `scan`.
     for unit in cut(files):
         for group in unit.groups:
-            decoder = Decoder(sources)
+            decoder = Decoder(all_sources())
             for record in (r for file in group for r in _records(file, progress)):
                 yield from (e for e in decoder.decode(record) if isinstance(e, Event))
             yield from (e for e in decoder.flush() if isinstance(e, Event))

@@ -19,8 +19,7 @@ from trailhound.pipeline.spool import Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.units import Unit, cut
 from trailhound.rules.ir import Rule
-from trailhound.sources import SOURCES
-from trailhound.sources.contract import Source
+from trailhound.sources import all_sources
 
 REQUESTS_REMEMBERED = 200_000
 """How many (rule, request) pairs are remembered to tell a repeat of a finding."""
@@ -90,8 +89,8 @@ def run_scan(
     return _totals(plan, scan.rules, tally, time.monotonic() - started)
 
 
-def plan_for(rules: Sequence[Rule], sources: tuple[Source, ...] = SOURCES) -> Plan:
-    """Make the plan of rules for sources."""
+def plan_for(rules: Sequence[Rule]) -> Plan:
+    """Make the plan of rules for all sources."""
     shapes = [
         SourceShape(
             name=source.name,
@@ -99,7 +98,7 @@ def plan_for(rules: Sequence[Rule], sources: tuple[Source, ...] = SOURCES) -> Pl
             discriminators=source.gate.discriminators if source.gate else (),
             gated_view=source.gate.view if source.gate else "",
         )
-        for source in sources
+        for source in all_sources()
     ]
     return make_plan(rules, shapes)
 
@@ -137,7 +136,7 @@ def _here(
 def _read_unit(
     unit: Unit, plan: Plan, explain: int | None, progress: Callable[[int], None]
 ) -> Iterator[Finding | Feed | Tally]:
-    reader = UnitReader(plan, SOURCES)
+    reader = UnitReader(plan, all_sources())
     explained: dict[int, int] = {}
     for group in unit.groups:
         for hit in reader.read(group, progress):
