@@ -176,7 +176,7 @@ def test_no_rule_reads_every_event() -> None:
     for source in SOURCES:
         if source.gate is None or (view := plan.views.get((source.name, source.gate.view))) is None:
             continue
-        assert not [plan.rules[rule.index].info.path for rule in view.free]
+        assert not [plan.rules[rule.index].info.path for rule in view.gates.free]
 
 
 @pytest.mark.parametrize(
