@@ -10,11 +10,15 @@ from trailhound.intake.blocks import Block
 from trailhound.intake.files import InputFile, read_blocks
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, RawRecord
-from trailhound.pipeline.sieve import Sieve
+from trailhound.pipeline.sieve import Alive, Sieve
 from trailhound.pipeline.tally import Tally
 from trailhound.sources.contract import Source
 from trailhound.sources.decode import Decoder
 
+_Places = Callable[[int], Origin]
+"""From the index of a line in a block to where the record stands."""
+
+_WORTH_UNWRAPPING = 32 * 1024
 _SIEVE_REST = 16
 """Blocks read line by line after one that the sieve could do nothing with."""
 
@@ -67,29 +71,62 @@ class UnitReader:
     ) -> Generator[Hit, None, Source | None]:
         """Read a block record by record; return the source of the last event, if gated."""
         for index in range(len(block.ends)):
-            yield from self._stranger(file, block, decoder, index)
+            line = block.text(index)
+            if not line:
+                continue
+            origin = Origin(file.path, block.line + index)
+            unwrapped = self._unwrapped(line, origin)
+            if unwrapped is None:
+                yield from self._decode(decoder, RawRecord(line, origin, file.modified_ns))
+            else:
+                self.tally.records += 1
+                yield from self._sifted(*unwrapped, file, decoder)
         return next((s for s in self._sources if s.name == self._last and s.gate), None)
+
+    def _unwrapped(self, line: bytes, origin: Origin) -> tuple[Source, Block, _Places] | None:
+        """Take a list of plain records out of a line such as `{"Records":[…]}`, to be sifted."""
+        for source in self._sources:
+            gate = source.gate
+            if gate is None or not gate.list_key or len(line) < _WORTH_UNWRAPPING:
+                continue
+            head = b'{"%s":[' % gate.list_key.encode()
+            if line.startswith(head) and (elements := _elements(line, gate.list_key)) is not None:
+                block = Block(b"\n".join(elements) + b"\n", 1)
+                return source, block, lambda at: Origin(origin.path, origin.line, at + 1)
+        return None
 
     def _by_sieve(
         self, file: InputFile, block: Block, decoder: Decoder, source: Source
     ) -> Generator[Hit, None, int]:
         """Sift a block; return how many of its lines were plain records of the source."""
+        plain = yield from self._sifted(
+            source, block, lambda at: Origin(file.path, block.line + at), file, decoder
+        )
+        self.tally.records += plain
+        return plain
+
+    def _sifted(
+        self, source: Source, block: Block, place: _Places, file: InputFile, decoder: Decoder
+    ) -> Generator[Hit, None, int]:
         sifted = self._sieves[source.name].sift(block)
         gate = source.gate
         assert gate is not None  # noqa: S101 - sieves are made for gated sources
-        self.tally.records += sifted.plain
+        self._last = source.name
         self.tally.events[source.name] += sifted.plain
         self.tally.views[source.name, gate.view] += sifted.plain
         view_plan = self._plan.views.get((source.name, gate.view))
-        strangers = iter(sifted.strangers)
-        stranger = next(strangers, None)
-        for index, rules in sifted.candidates:
-            while stranger is not None and stranger < index:
-                yield from self._stranger(file, block, decoder, stranger)
-                stranger = next(strangers, None)
+        alive: list[tuple[int, Alive | None]] = [
+            *sifted.candidates,
+            *((index, None) for index in sifted.strangers),
+        ]
+        if sifted.strangers:
+            alive.sort(key=lambda item: item[0])
+        for index, rules in alive:
+            record = RawRecord(block.text(index), place(index), file.modified_ns)
+            if rules is None:
+                yield from self._decode(decoder, record)
+                continue
             assert view_plan is not None  # noqa: S101 - candidates come from it
-            origin = Origin(file.path, block.line + index)
-            record = RawRecord(block.text(index), origin, file.modified_ns)
             for event in decoder.decode(record):
                 if isinstance(event, ParseFailure):
                     self.tally.fail(event)
@@ -97,18 +134,7 @@ class UnitReader:
                     yield from self._verdicts(match_candidates(view_plan, rules, event))
                 else:
                     yield from self._verdicts(match_event(self._plan, event))
-        while stranger is not None:
-            yield from self._stranger(file, block, decoder, stranger)
-            stranger = next(strangers, None)
         return sifted.plain
-
-    def _stranger(
-        self, file: InputFile, block: Block, decoder: Decoder, index: int
-    ) -> Iterator[Hit]:
-        line = block.text(index)
-        if line:
-            origin = Origin(file.path, block.line + index)
-            yield from self._decode(decoder, RawRecord(line, origin, file.modified_ns))
 
     def _decode(self, decoder: Decoder, record: RawRecord) -> Iterator[Hit]:
         self.tally.records += 1
@@ -133,3 +159,18 @@ class UnitReader:
             else:
                 self.tally.undecided[verdict.rule] += 1
                 self.tally.undecided_at.setdefault(verdict.rule, str(verdict.event.origins[0]))
+
+
+def _elements(line: bytes, key: str) -> list[memoryview] | None:
+    """Return the elements of the list in `{"key":[…]}`; None where it holds anything else."""
+    try:
+        (listed,) = msgspec.json.decode(line, type=dict[str, list[msgspec.Raw]]).values()
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    elements = [memoryview(element) for element in listed]
+    # Blanks, a second list under the same key, a key written with escapes: each would need
+    # bytes that the elements and their commas do not account for.
+    compact = len(key) + len('{"":[') + sum(map(len, elements)) + len(elements) - 1 + len("]}")
+    if compact != len(line.rstrip()) or any(b"\n" in bytes(element) for element in elements):
+        return None
+    return elements

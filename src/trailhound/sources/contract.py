@@ -44,6 +44,8 @@ class Gate:
     """Fields with few values that most rules name (at most two segments): the index."""
     view: str
     """The view that is the document itself, which rules behind this gate read."""
+    list_key: str = ""
+    """Key of the list in which files hold such records: `{"Records":[…]}`."""
 
 
 @dataclass(frozen=True, slots=True)

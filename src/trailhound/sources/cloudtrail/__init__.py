@@ -93,5 +93,6 @@ SOURCE = Source(
         accepts=_accepts,
         discriminators=(("eventSource",), ("eventName",)),
         view=_VIEW,
+        list_key="Records",
     ),
 )
