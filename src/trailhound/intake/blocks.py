@@ -48,17 +48,23 @@ class Block:
 
 
 def blocks(
-    path: str, chunks: Iterable[bytes], line: int = 1
+    path: str, chunks: Iterable[bytes], line: int = 1, *, resumed: bool = False
 ) -> Iterator[Block | RawRecord | ParseFailure]:
     """Cut a stream into blocks of at least one line.
 
     JSON documents that stretch over several lines (written by `jq`, `kubectl` or a person),
     and lines beyond `LINE_LIMIT`, come as one `RawRecord` for each document, or for each
     element of the list that wraps the records.
+
+    Args:
+        path: of the file, for origins.
+        chunks: its bytes.
+        line: 1-based number of the first line.
+        resumed: the stream does not begin where the file does, but at a line of it.
     """
     held: list[bytes] = []
     size = 0
-    first = line == 1
+    first = line == 1 and not resumed
     source = iter(chunks)
     for chunk in source:
         if first and not held:

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 from msgspec import Struct
 
 from trailhound.intake.blocks import Block, blocks
-from trailhound.intake.compression import Damaged, plain_chunks
+from trailhound.intake.compression import READ_BYTES, Damaged, plain_chunks
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 
@@ -27,6 +27,10 @@ class InputFile(Struct, frozen=True):
     size_bytes: int
     """Size on disk, 0 where it is not known (a pipe)."""
     modified_ns: int = 0
+    start: int = 0
+    """Byte at which to begin: with the first line that starts there or later."""
+    end: int = 0
+    """Byte at which to end: lines that start there or later are not read; 0: none."""
 
 
 def find_inputs(paths: Sequence[str]) -> list[InputFile]:
@@ -78,7 +82,8 @@ def read_blocks(
     try:
         with stream:
             counted = cast("BinaryIO", _Counted(stream, progress))
-            for item in blocks(file.path, _tolerant(counted, damage)):
+            chunks = _part(stream, file, progress) if file.end else _tolerant(counted, damage)
+            for item in blocks(file.path, chunks, resumed=file.start > 0):
                 if isinstance(item, Block):
                     lines = item.line + len(item.ends) - 1
                 yield item
@@ -87,6 +92,41 @@ def read_blocks(
         yield ParseFailure(Origin(file.path, lines + 1), "unreadable file", reason)
     for detail in damage:
         yield ParseFailure(Origin(file.path, max(lines, 1)), "damaged compression", detail)
+
+
+def _part(stream: BinaryIO, file: InputFile, progress: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield the lines that start in a part of an uncompressed file."""
+    at = file.start
+    if at:
+        # The line that holds the byte before the start is the part before's.
+        at -= 1
+        stream.seek(at)
+        while True:
+            chunk = stream.read(READ_BYTES)
+            found = chunk.find(b"\n")
+            at += found + 1 if found >= 0 else len(chunk)
+            if found >= 0 or not chunk:
+                break
+        stream.seek(at)
+    while at < file.end and (chunk := stream.read(READ_BYTES)):
+        past = at + len(chunk) - (file.end - 1)
+        if past > 0 and (last := chunk.find(b"\n", len(chunk) - past)) >= 0:
+            progress(last + 1)
+            yield chunk[: last + 1]
+            return
+        if past > 0:
+            # The last line of the part goes on; it ends with the next line end.
+            rest = [chunk]
+            while chunk := stream.read(READ_BYTES):
+                last = chunk.find(b"\n")
+                rest.append(chunk[: last + 1] if last >= 0 else chunk)
+                if last >= 0:
+                    break
+            yield from rest
+            return
+        at += len(chunk)
+        progress(len(chunk))
+        yield chunk
 
 
 def _tolerant(stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:

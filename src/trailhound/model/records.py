@@ -16,6 +16,10 @@ class Origin(Struct, frozen=True, order=True):
     element: int = 0
     """1-based position inside a document that holds several records; 0: the whole line."""
 
+    def shifted(self, lines: int) -> "Origin":
+        """Return the place so many lines further down."""
+        return Origin(self.path, self.line + lines, self.element)
+
     def __str__(self) -> str:
         suffix = f"#{self.element}" if self.element else ""
         return f"{self.path}:{self.line}{suffix}"

@@ -41,7 +41,7 @@ class UnitReader:
         """Read one log; yield its hits in the order of its records."""
         decoder = Decoder(self._sources)
         for file in group:
-            self.tally.files += 1
+            self.tally.files += not file.start
             yield from self._read_file(file, decoder, progress)
         yield from self._match(decoder.flush())
 
@@ -59,6 +59,7 @@ class UnitReader:
                 yield from self._decode(decoder, known)
             else:
                 self.tally.size_bytes += len(item.data)
+                self.tally.lines += len(item.ends)
                 if current is None or rest:
                     rest = max(0, rest - 1)
                     current = yield from self._by_line(file, item, decoder)

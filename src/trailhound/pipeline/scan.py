@@ -1,7 +1,7 @@
 """The scan: files in, findings and totals out."""
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,16 +10,20 @@ from multiprocessing import get_context
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
 from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
-from trailhound.intake.files import InputFile
+from trailhound.intake.blocks import Block
+from trailhound.intake.files import STDIN, InputFile, read_blocks
+from trailhound.model.events import Event
 from trailhound.model.findings import Finding
+from trailhound.model.records import Origin, RawRecord
 from trailhound.model.totals import RuleProblem, Totals
 from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.spool import Spool
 from trailhound.pipeline.tally import Tally
-from trailhound.pipeline.units import Unit, cut
+from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
 from trailhound.rules.ir import Rule
 from trailhound.sources import all_sources
+from trailhound.sources.decode import Decoder
 
 REQUESTS_REMEMBERED = 200_000
 """How many (rule, request) pairs are remembered to tell a repeat of a finding."""
@@ -63,7 +67,7 @@ def run_scan(
         deliver(finding)
 
     with Spool() as spool:
-        units = cut(scan.files)
+        units = cut(_apart(scan.files) if scan.jobs > 1 else scan.files)
         explain = _EXPLAINED_PER_RULE if not scan.explain_all else None
         if scan.jobs > 1 and len(units) > 1:
             results = _pooled(units, scan, explain, progress)
@@ -185,6 +189,7 @@ def _pooled(
         initargs=(scan.rules.ruleset.rules,),
     ) as pool:
         # A few units ahead of the one being merged, so that results do not pile up.
+        lines: Counter[str] = Counter()
         waiting: list[tuple[Unit, Future[list[Finding | Feed | Tally]]]] = []
         rest = iter(units)
         ahead = scan.jobs * 2
@@ -194,8 +199,56 @@ def _pooled(
             if not waiting:
                 return
             unit, future = waiting.pop(0)
-            yield from future.result()
+            yield from _placed(unit, future.result(), lines)
             progress(sum(file.size_bytes for group in unit.groups for file in group))
+
+
+def _apart(files: Sequence[InputFile]) -> list[InputFile]:
+    """Cut up large files of which every line is a record by itself."""
+    apart: list[InputFile] = []
+    for file in files:
+        cut_up = file.size_bytes >= 2 * PART_BYTES and _stands_by_line(file)
+        apart.extend(parts_of(file) if cut_up else [file])
+    return apart
+
+
+def _stands_by_line(file: InputFile) -> bool:
+    # Compressed files cannot be entered in the middle, and audit records that belong together
+    # must stay together: only plain lines of a source with a gate may be parted.
+    gated = {source.name for source in all_sources() if source.gate is not None}
+    block = next(iter(read_blocks(file)), None)
+    if not isinstance(block, Block) or file.path == STDIN:
+        return False
+    with open(file.path, "rb") as stream:
+        if stream.read(len(block.data)) != block.data:
+            return False
+    decoder = Decoder(all_sources())
+    items = [
+        item
+        for index in range(min(len(block.ends), 100))
+        for item in decoder.decode(RawRecord(block.text(index), Origin(file.path, 1)))
+    ]
+    return bool(items) and all(isinstance(i, Event) and i.source in gated for i in items)
+
+
+def _placed(
+    unit: Unit, items: list[Finding | Feed | Tally], lines: Counter[str]
+) -> Iterator[Finding | Feed | Tally]:
+    """Give the items of a part of a file the line numbers they have in the whole."""
+    file = unit.groups[0][0]
+    offset = lines[file.path] if file.end else 0
+    moved: set[int] = set()
+    for item in items:
+        if isinstance(item, Tally):
+            if file.end:
+                lines[file.path] += item.lines
+            item.shift(offset)
+        elif offset:
+            for event in item.events if isinstance(item, Finding) else (item.event,):
+                if id(event) not in moved:
+                    moved.add(id(event))
+                    event.origins = tuple(origin.shifted(offset) for origin in event.origins)
+        yield item
 
 
 def _totals(plan: Plan, rules: LoadedRules, tally: Tally, elapsed_s: float) -> Totals:

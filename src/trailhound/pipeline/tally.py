@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from trailhound.model.findings import Finding
 from trailhound.model.levels import Level
 from trailhound.model.records import ParseFailure
@@ -19,6 +21,8 @@ class Tally:
     events: Counter[str] = field(default_factory=Counter)
     views: Counter[tuple[str, str]] = field(default_factory=Counter)
     files: int = 0
+    lines: int = 0
+    """Lines read in blocks; of a part of a file, how far the next part's numbers are off."""
     records: int = 0
     size_bytes: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -57,6 +61,7 @@ class Tally:
         self.events += other.events
         self.views += other.views
         self.files += other.files
+        self.lines += other.lines
         self.records += other.records
         self.size_bytes += other.size_bytes
         self.lost += other.lost
@@ -67,6 +72,14 @@ class Tally:
         self.undecided += other.undecided
         for rule, place in other.undecided_at.items():
             self.undecided_at.setdefault(rule, place)
+
+    def shift(self, lines: int) -> None:
+        """Move what was counted in a part of a file to where the part begins."""
+        if lines:
+            for failures in self.examples.values():
+                failures[:] = [
+                    replace(failure, origin=failure.origin.shifted(lines)) for failure in failures
+                ]
 
     def failures(self) -> tuple[FailureCount, ...]:
         """Return the parse failures by reason, most frequent first."""

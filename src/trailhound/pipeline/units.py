@@ -1,9 +1,11 @@
 """How the work of a scan is cut: into units that do not depend on each other."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import PurePath
 
+import msgspec
 from msgspec import Struct
 
 from trailhound.intake.files import STDIN, InputFile
@@ -12,6 +14,8 @@ _ROTATED = re.compile(
     r"(?P<stem>.+?)(?:[.-](?P<turn>\d{1,14}))?(?:\.(?:gz|zst|zstd|bz2|xz))?", re.DOTALL
 )
 _UNIT_BYTES = 32 * 1024 * 1024
+PART_BYTES = 64 * 1024 * 1024
+"""Size of the parts that large files are cut into."""
 
 
 class Unit(Struct, frozen=True):
@@ -25,12 +29,15 @@ class Unit(Struct, frozen=True):
 def cut(files: Iterable[InputFile]) -> list[Unit]:
     """Cut files into units: whole logs, small ones together."""
     logs: dict[tuple[str, str], list[InputFile]] = {}
+    units: list[Unit] = []
     for file in files:
+        if file.end:
+            units.append(Unit(((file,),)))
+            continue
         path = PurePath(file.path)
         rotated = _ROTATED.fullmatch(path.name)
         stem = rotated["stem"] if rotated and file.path != STDIN else path.name
         logs.setdefault((str(path.parent), stem), []).append(file)
-    units: list[Unit] = []
     held: list[tuple[InputFile, ...]] = []
     size = 0
     for log in logs.values():
@@ -44,9 +51,15 @@ def cut(files: Iterable[InputFile]) -> list[Unit]:
     return units
 
 
-def size_of(units: Sequence[Unit]) -> int:
-    """Bytes on disk of all units together."""
-    return sum(file.size_bytes for unit in units for group in unit.groups for file in group)
+def parts_of(file: InputFile) -> list[InputFile]:
+    """Cut a large file into parts that can be read apart."""
+    edges = [*range(0, file.size_bytes, PART_BYTES), file.size_bytes]
+    if len(edges) > 2 and edges[-1] - edges[-2] < PART_BYTES // 4:
+        del edges[-2]
+    return [
+        msgspec.structs.replace(file, start=start, end=end, size_bytes=end - start)
+        for start, end in pairwise(edges)
+    ]
 
 
 def _age(file: InputFile) -> tuple[int, int, str]:
