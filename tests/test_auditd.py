@@ -1,6 +1,7 @@
 """Linux audit logs: what samples cannot show — order, bounds, forgery, and noise."""
 
 import json
+import pickle
 import random
 import string
 import time
@@ -16,6 +17,7 @@ from trailhound.model.events import Event, Outcome
 from trailhound.model.logsource import LogSource
 from trailhound.model.records import Origin, ParseFailure, Payload
 from trailhound.sources.auditd import SOURCE, assemble
+from trailhound.sources.auditd.accounts import Accounts
 from trailhound.sources.auditd.fields import (
     decode,
     read_fields,
@@ -433,6 +435,131 @@ def test_wrapping_that_knows_the_host_names_the_node() -> None:
     reader = SOURCE.reader()
     events = [*reader.read(item), *reader.flush()]
     assert [event.document["node"] for event in events if isinstance(event, Event)] == ["db9"]
+
+
+@pytest.mark.parametrize(
+    ("context", "host"),
+    [
+        ({"_HOSTNAME": "db9"}, "db9"),
+        ({"host": "db9"}, "db9"),
+        ({"host": {"name": "db9", "ip": ["192.0.2.1"]}}, "db9"),
+        ({"hostname": "", "Computer": "db9"}, "db9"),
+        ({"hostname": 9, "host": ["x"], "log": {"file": "x"}}, ""),
+    ],
+)
+def test_shippers_name_the_host_in_their_own_ways(context: dict[str, object], host: str) -> None:
+    item = Payload(origin=Origin("x", 1), text=PLAIN, context=context)
+    reader = SOURCE.reader()
+    (event,) = (e for e in [*reader.read(item), *reader.flush()] if isinstance(e, Event))
+    assert event.envelope.device == host
+
+
+# --- names learnt from logins --------------------------------------------------------------
+
+
+def login(
+    serial: int, account: str, *, auid: int = 1000, ses: int = 7, kind: str = "USER_START",
+    program: str = "/usr/sbin/sshd", result: str = "success", more: str = "",
+) -> str:  # fmt: skip
+    body = (
+        f'pid=9 uid=0 auid={auid} ses={ses} msg=\'op=PAM:session_open acct="{account}" '
+        f'exe="{program}" hostname=? addr=192.0.2.1 terminal=ssh res={result}\'{more}'
+    )
+    return record(kind, body, f"{1_700_000_000 + serial // 8}.{serial % 8:03}", serial)
+
+
+def login_users(lines: list[str]) -> list[tuple[str | None, str, str]]:
+    """(LogonUser, actor, invoked_by) of every process started."""
+    return [
+        (row.get("LogonUser"), event.envelope.actor_name, event.envelope.invoked_by)
+        for event in events_of(lines)
+        for row in event.views.get("process_creation", ())
+    ]
+
+
+def test_login_names_the_user_of_what_follows() -> None:
+    lines = [*execve(1, "a", pid=5), login(2, "deploy"), *execve(3, "b", pid=6)]
+    assert login_users(lines) == [("1000", "1000", ""), ("deploy", "deploy", "")]
+    before, start, after = events_of(lines)
+    assert (before.notes, start.notes) == ((), ())
+    assert after.notes == ("the name of user 1000 comes from a login in this log",)
+    assert after.uid == next(e for e in events_of(execve(3, "b", pid=6))).uid
+    assert pickle.loads(pickle.dumps(after)).envelope == after.envelope
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        login(2, "root", program="/usr/bin/sudo"),
+        login(2, "bob", program="/tmp/sshd2"),
+        login(2, "bob", kind="USER_AUTH"),
+        login(2, "bob", kind="USER_ACCT"),
+        login(2, "bob", kind="CRED_ACQ"),
+        login(2, "bob", result="failed"),
+        login(2, "(unknown)"),
+        login(2, "?"),
+        login(2, "bob", auid=4294967295),
+        "node=other " + login(2, "bob"),
+    ],
+)
+def test_what_is_no_login_of_that_user_names_nobody(line: str) -> None:
+    assert login_users([line, *execve(3, "b", pid=6)]) == [("1000", "1000", "")]
+
+
+def test_enriched_names_are_kept() -> None:
+    lines = [login(2, "deploy"), *execve(3, "b", pid=6)]
+    lines[1] += '\x1dAUID="alice" UID="unknown(1000)"'
+    assert login_users(lines) == [("alice", "deploy", "alice")]
+
+
+def test_number_of_two_accounts_names_neither_but_in_their_sessions() -> None:
+    lines = [
+        *(login(2, "deploy", ses=7), *execve(3, "a", pid=6)),
+        *(login(4, "backup", ses=8), *execve(5, "b", pid=6)),
+        *(login(6, "backup", ses=9), *execve(7, "c", pid=6)),
+    ]
+    lines = [
+        line.replace("tty=pts0 ses=7", "tty=pts0 ses=9") if ":7)" in line else line
+        for line in lines
+    ]
+    assert login_users(lines) == [
+        ("deploy", "deploy", ""),
+        ("deploy", "deploy", ""),
+        ("backup", "backup", ""),
+    ]
+    other = [line.replace("tty=pts0 ses=7", "tty=pts0 ses=1") for line in lines]
+    assert login_users(other) == [
+        ("deploy", "deploy", ""),
+        ("1000", "1000", ""),
+        ("backup", "backup", ""),
+    ]
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_names_do_not_depend_on_the_order_of_near_records(seed: int) -> None:
+    lines: list[str] = []
+    for serial in range(0, 120, 3):
+        account = f"u{serial % 4}"
+        lines.append(login(serial, account, auid=1000 + serial % 5, ses=serial % 7))
+        lines += execve(serial + 1, "a", pid=5, auid=1000 + serial % 5)
+    whole = [(e.envelope, e.notes, e.views) for e in events_of(lines)]
+    chance = random.Random(seed)
+    order = sorted(range(len(lines)), key=lambda at: at + chance.uniform(0, 60))
+    moved = [(e.envelope, e.notes, e.views) for e in events_of([lines[at] for at in order])]
+    assert moved == whole
+
+
+def test_memory_of_names_is_bounded() -> None:
+    accounts = Accounts()
+    for number in range(20_000):
+        entry = {
+            "type": "USER_START", "auid": str(number), "ses": str(number),
+            "acct": "x", "exe": "/usr/sbin/sshd", "res": "success",
+        }  # fmt: skip
+        accounts.learn("h", entry)
+    assert len(accounts._names) <= 16_384
+    assert len(accounts._sessions) <= 16_384
 
 
 def test_program_named_like_a_message_cannot_hide_its_fields() -> None:

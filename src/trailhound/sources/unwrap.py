@@ -76,6 +76,21 @@ def _payloads(
             yield ParseFailure(origin, "unknown format", detail)
 
 
+def host_in(context: Mapping[str, Any]) -> str:
+    """Return the host that a wrapping names, empty where it names none.
+
+    Syslog and journald (`_HOSTNAME`), Fluent Bit and Vector (`hostname`, `host`), Beats
+    (`host.name`, Elastic Common Schema), Log Analytics (`Computer`).
+    """
+    host = context.get("host")
+    inner = host if isinstance(host, Mapping) else {}
+    found = (
+        *(context.get("hostname"), context.get("_HOSTNAME"), host),
+        *(inner.get("hostname"), inner.get("name"), context.get("Computer")),
+    )
+    return next((name for name in found if isinstance(name, str) and name), "")
+
+
 def kind_of(value: object) -> str:
     """Return what JSON calls such a value, with its article."""
     for kinds, name in (

@@ -5,13 +5,15 @@ auditd runs, and `journalctl -o json` entries of the audit transport.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from trailhound.model.events import Event
 from trailhound.model.records import ParseFailure, Payload
+from trailhound.sources.auditd.accounts import Accounts, notes_on
 from trailhound.sources.auditd.assemble import Assembler, Group
 from trailhound.sources.auditd.catalogue import FIELDS, ROUTES
-from trailhound.sources.auditd.document import make_document
-from trailhound.sources.auditd.envelope import describe
+from trailhound.sources.auditd.document import first_of, make_document
+from trailhound.sources.auditd.envelope import describe, describe_named
 from trailhound.sources.auditd.fields import read_line, recognises
 from trailhound.sources.auditd.views import Processes, make_views
 from trailhound.sources.contract import Source
@@ -25,6 +27,7 @@ class AuditdReader:
     def __init__(self) -> None:
         self._assembler = Assembler()
         self._processes = Processes()
+        self._accounts = Accounts()
 
     def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
         """Take one record in; return the events it completes."""
@@ -67,13 +70,17 @@ class AuditdReader:
                     "on its own.",
                     lost=False,
                 )
+        for record in document["records"]:
+            self._accounts.learn(group.host, record)
+        by = first_of(document, "SYSCALL") or document["records"][0]
+        known = self._accounts.names(group.host, by)
         yield Event(
             source=_NAME,
             document=document,
             origins=origins,
-            views=make_views(document, self._processes, group.host),
-            describe=describe,
-            notes=notes,
+            views=make_views(document, self._processes, group.host, known),
+            describe=partial(describe_named, known) if known else describe,
+            notes=(*notes, *notes_on(by, known)) if known else notes,
         )
 
 

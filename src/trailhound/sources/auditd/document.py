@@ -10,6 +10,10 @@ Record = dict[str, str]
 _FIRST = "SYSCALL SOCKETCALL OPENAT2 URINGOP EXECVE BPRM_FCAPS CWD PATH SOCKADDR FD_PAIR"
 _ORDER = {kind: rank for rank, kind in enumerate(_FIRST.split())}
 _MIDDLE, _LAST = 50, 90
+NOBODY = frozenset(
+    ("", "?", "(unknown)", "(unknown user)", "(invalid user)", "(null)", "(none)", "unset")
+)
+"""What programs write where they know no account, host or terminal."""
 _ARGUMENT = re.compile(r"a(\d{1,7})(?:\[(\d{1,7})\]|(_len))?", re.ASCII)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
-from trailhound.sources.auditd.document import Record, arguments, first_of, id_name
+from trailhound.sources.auditd.accounts import Known
+from trailhound.sources.auditd.document import NOBODY, Record, arguments, first_of, id_name
 from trailhound.sources.auditd.views import file_targets, plain_address, system_call, writes
 from trailhound.sources.mapping import map_envelope
 
@@ -90,16 +91,28 @@ _ON_FILES = {
 }
 _FILE_ACTIVITY = {name: number for number, names in _ON_FILES.items() for name in names.split()}
 _ON_GROUPS = ("ADD_GROUP", "DEL_GROUP", "GRP_MGMT", "GRP_CHAUTHTOK", "CHGRP_ID", "GRP_AUTH")
+_BEFORE_LOGIN = ("USER_AUTH", "USER_ACCT", "CRED_ACQ")
+"""Written before the login user is set: theirs is of whoever started the daemon."""
 _SWITCHERS = ("su", "sudo", "runuser", "pkexec", "doas", "newgrp", "sg", "machinectl", "run0")
 """Programs by which somebody who is logged in becomes another."""
-_NOBODY = ("", "?", "(unknown)", "(null)", "(none)", "unset")
+_CONFIG = ("CONFIG_CHANGE", "FEATURE_CHANGE", "USYS_CONFIG")
+_OPERATIONS = {"add rule": "add_rule", "remove rule": "remove_rule"}
+"""Operations as kernels before 3.11 write them."""
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Compute the envelope of an audit event from its document."""
+    return describe_named({}, document)
+
+
+def describe_named(known: Known, document: Mapping[str, Any]) -> Envelope:
+    """Compute the envelope, with names of accounts that the event itself does not hold."""
     call = first_of(document, "SYSCALL")
     main = _main(document, call)
     by = call or main
+    if known:
+        main = main if call else {**main, **known}
+        by = {**by, **known}
     values: dict[str, Any] = {
         "time_ns": _time_ns(document["time"]),
         "device": document["node"],
@@ -133,7 +146,7 @@ def _time_ns(time: str) -> int:
 
 
 def _known(value: str) -> str:
-    return "" if value in _NOBODY else value
+    return "" if value in NOBODY else value
 
 
 def _action(document: Mapping[str, Any], call: Record, main: Record) -> dict[str, Any]:
@@ -142,7 +155,8 @@ def _action(document: Mapping[str, Any], call: Record, main: Record) -> dict[str
         return {"class_uid": PROCESS, "activity_id": 1, "action": "execve"}
     if kind != "SYSCALL":
         class_uid, activity = _BY_TYPE.get(kind, (0, 0))
-        return {"class_uid": class_uid, "activity_id": activity, "action": kind}
+        action = _operation(main) if kind in _CONFIG or kind.startswith("DAEMON_") else ""
+        return {"class_uid": class_uid, "activity_id": activity, "action": action or kind}
     name = system_call(document, call)
     known = _BY_CALL.get(name)
     if known is not None:
@@ -172,12 +186,16 @@ def _actor(by: Record, main: Record, class_uid: int) -> dict[str, str]:
             uid = uid if account in ("", actor) else _known(main.get("id", ""))
         else:
             account = account or login
-            uid = uid if account in ("", actor) else ""
-            uid = _known(main.get("id", "")) or _known(by.get("auid", "")) or uid
-            login = account
+            own = _known(main.get("id", ""))
+            if not own and main["type"] not in _BEFORE_LOGIN:
+                own = _known(by.get("auid", ""))
+            uid = own or (uid if account and account == actor else "")
+            # A failed login of nobody it knows: the daemon's own account is not who tried.
+            actor = login = account
         uid = "0" if account == "root" else uid
         actor = account or actor
-    actor = actor or login
+    if not actor:
+        actor, uid = login, uid or (_known(by.get("auid", "")) if login else "")
     return {
         "actor_name": actor,
         "actor_uid": uid,
@@ -235,6 +253,10 @@ def _target(document: Mapping[str, Any], main: Record, class_uid: int) -> dict[s
             kind, name = "group", _known(main.get("grp", "")) or name
     elif class_uid == MODULE:
         kind, name = "module", first_of(document, "KERN_MODULE").get("name", "")
+    elif main.get("type") in _CONFIG:
+        kind, name = _configured(main)
+    elif main.get("type", "").startswith("DAEMON_"):
+        kind, name = "service", "auditd"
     elif main.get("type", "").startswith("SERVICE_"):
         kind, name = "service", main.get("unit", "")
     elif _known(main.get("key", "")):
@@ -243,6 +265,34 @@ def _target(document: Mapping[str, Any], main: Record, class_uid: int) -> dict[s
         kind, name = "process", main["exe"]
     name = _known(name)
     return {"target_type": kind if name else "", "target_name": name}
+
+
+def _operation(main: Record) -> str:
+    """What was done to auditing: `set audit_enabled=0`, `remove_rule`; of auditd, `terminate`."""
+    setting = _setting(main)
+    if setting:
+        return f"set {setting}={main[setting]}"
+    if main["type"] == "FEATURE_CHANGE" and "feature" in main:
+        return f"set {main['feature']}={main.get('new', '?')}"
+    operation = main.get("op", "")
+    return _OPERATIONS.get(operation, operation)
+
+
+def _setting(main: Record) -> str:
+    """Name the setting of the kernel's audit that a record says was set; empty if none."""
+    return next((name for name in main if name.startswith("audit_")), "")
+
+
+def _configured(main: Record) -> tuple[str, str]:
+    """Kind and name of what a change of the audit configuration is about."""
+    setting = _setting(main) or main.get("feature", "")
+    if setting:
+        return "audit setting", setting
+    for field in ("key", "path", "watch", "dir"):
+        if name := _known(main.get(field, "")):
+            return "audit rule", name.replace("\x01", ", ")
+    number = main.get("list", "")
+    return "audit rule", f"list {number}" if number else ""
 
 
 def _file(document: Mapping[str, Any]) -> str:

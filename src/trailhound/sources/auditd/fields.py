@@ -18,6 +18,7 @@ from trailhound.sources.auditd.names import (
     TYPES,
 )
 from trailhound.sources.auditd.syscalls import SYSCALLS
+from trailhound.sources.unwrap import host_in
 
 ENRICHED = "\x1d"
 """Stands between what was logged and what auditd added (`log_format = ENRICHED`)."""
@@ -103,7 +104,7 @@ def read_line(payload: Payload) -> Line | None:
         return None
     body, _, enriched = payload.text[header.end() :].partition(ENRICHED)
     return Line(
-        node or host or _text(payload.context.get("hostname")),
+        node or host or (host_in(payload.context) if payload.context else ""),
         kind if kind.isalpha() else _type_name(kind),
         int(seconds),
         fraction,
@@ -144,7 +145,7 @@ def _journal_line(payload: Payload) -> Line | None:
         return None
     milliseconds = int(time_us) // 1000
     return Line(
-        node=_text(entry.get("_HOSTNAME")),
+        node=_text(entry.get("_HOSTNAME")) or host_in(payload.context),
         type=_type_name(kind),
         seconds=milliseconds // 1000,
         fraction=f"{milliseconds % 1000:03}",

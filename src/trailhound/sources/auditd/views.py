@@ -11,12 +11,15 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from trailhound.model.events import View
+from trailhound.sources.auditd.accounts import Known
 from trailhound.sources.auditd.document import Record, arguments, first_of, id_name
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NONE: Known = MappingProxyType({})
 _LENT_NAMES = (
     "exe comm pid ppid auid uid gid euid suid fsuid egid sgid fsgid tty ses success exit arch "
     "syscall syscall_number key subj AUID UID GID EUID SUID FSUID EGID SGID FSGID ARCH SYSCALL EXIT"
@@ -79,7 +82,7 @@ class Processes:
 
 
 def make_views(
-    document: Mapping[str, Any], processes: Processes, host: str = ""
+    document: Mapping[str, Any], processes: Processes, host: str = "", known: Known = _NONE
 ) -> dict[str, View]:
     """Compute the views of an event, and remember what process it started.
 
@@ -87,6 +90,7 @@ def make_views(
         document: the event.
         processes: what its host and others are known to run.
         host: what tells its processes from those of other hosts.
+        known: names of accounts that the event does not hold.
 
     Returns:
         View name → mappings; only views that have any.
@@ -95,6 +99,8 @@ def make_views(
     call = first_of(document, "SYSCALL")
     cwd = first_of(document, "CWD").get("cwd", "")
     views: dict[str, View] = {"records": _records(document, call, cwd)}
+    if known and call:
+        call = {**call, **known}
     name = system_call(document, call)
     execve = first_of(document, "EXECVE")
     happened = call.get("success") != "no"

@@ -29,6 +29,7 @@ from trailhound.sources.syslog_lines import (
     Stamp,
     frame,
 )
+from trailhound.sources.unwrap import host_in
 
 _HEAD = 4096
 _AUDIT = re.compile(
@@ -82,8 +83,8 @@ class _Reader:
         document: dict[str, Any] = {"timestamp": found.stamp.text}
         if moment.inferred:
             document["time"] = iso(moment.time_ns)
-        host = found.host or payload.context.get("hostname")
-        if host and isinstance(host, str):
+        host = found.host or host_in(payload.context)
+        if host:
             document["host"] = host
         document["program"] = found.program
         if found.pid is not None:
