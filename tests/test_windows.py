@@ -250,3 +250,19 @@ def test_batches_and_saved_state_do_not_matter(
         state = pickle.loads(pickle.dumps(state))
     found.extend(finish(plan, state))
     assert brief(found) == whole
+
+
+def test_a_reference_means_the_rule_of_its_own_file_first() -> None:
+    window = (
+        BASES + f"---\ntitle: w\nid: 00000000-0000-4000-9000-000000000009\ncorrelation: {COUNT}\n"
+    )
+    thief = BASES.replace("-4000-8000-", "-4000-a000-").replace("{e: fail}", "{e: stolen}")
+    files = [RuleFile("thief.yml", thief.encode()), RuleFile("own.yml", window.encode())]
+    ruleset = link(DIALECTS[0].read(file, {}) for file in files)
+    assert [e.reason for e in ruleset.errors] == [
+        f"same name {name!r} as thief.yml:{line}, which other files mean"
+        for name, line in (("fails", 2), ("works", 8), ("other", 14))
+    ]
+    plan = make_plan(ruleset.rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
+    assert len(findings(plan, [event(t, "fail", u="a") for t in range(3)])) == 1
+    assert findings(plan, [event(t, "stolen", u="a") for t in range(3)]) == []

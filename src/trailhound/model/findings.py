@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from trailhound.model.events import Event
+from trailhound.model.events import Event, Outcome
 from trailhound.model.levels import Level
 
 
@@ -65,10 +65,17 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     @property
     def actor(self) -> str:
-        """The actor of the last event, or of the nearest one before it that names one."""
-        return next(
-            (e.envelope.actor_name for e in reversed(self.events) if e.envelope.actor_name), ""
-        )
+        """Who did it: the actor of the last event, or of the nearest before it that names one.
+
+        Empty where several were tried and the last one failed as well: names that somebody
+        guesses at are not the guesser.
+        """
+        names = [e.envelope.actor_name for e in self.events if e.envelope.actor_name]
+        if not names:
+            return ""
+        if len(set(names)) > 1 and self.events[-1].envelope.outcome is Outcome.FAILURE:
+            return ""
+        return names[-1]
 
 
 EVENTS_KEPT = 20

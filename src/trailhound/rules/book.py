@@ -71,7 +71,8 @@ def link(books: Iterable[RuleBook]) -> RuleSet:
                 errors.append(
                     _error(rule, f"same id as {first.info.path}:{first.info.line}, which is used")
                 )
-    by_name = {rule.name: uid for uid, rule in rules.items() if rule.name}
+    by_name = _Names(rules.values())
+    errors.extend(by_name.problems)
     for narrowing in filters:
         errors.extend(_apply(narrowing, rules, by_name))
     _resolve(rules, by_name, errors)
@@ -80,14 +81,41 @@ def link(books: Iterable[RuleBook]) -> RuleSet:
     return RuleSet(tuple(rules.values()), tuple(errors))
 
 
-def _apply(narrowing: Filter, rules: dict[str, Rule], by_name: dict[str, str]) -> list[RuleError]:
+class _Names:
+    """What the names in references mean: first a rule of the same file, then any other."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._anywhere: dict[str, Rule] = {}
+        self._in_file: dict[tuple[str, str], str] = {}
+        self.problems: list[RuleError] = []
+        for rule in rules:
+            if not rule.name:
+                continue
+            self._in_file.setdefault((rule.info.path, rule.name), rule.info.uid)
+            first = self._anywhere.setdefault(rule.name, rule)
+            if first is not rule:
+                place = f"{first.info.path}:{first.info.line}"
+                self.problems.append(
+                    _error(rule, f"same name {rule.name!r} as {place}, which other files mean")
+                )
+
+    def uid(self, reference: str, path: str) -> str:
+        """Return the uid a reference in a file stands for; itself, where it names none."""
+        own = self._in_file.get((path, reference))
+        if own is not None:
+            return own
+        named = self._anywhere.get(reference)
+        return named.info.uid if named is not None else reference
+
+
+def _apply(narrowing: Filter, rules: dict[str, Rule], by_name: _Names) -> list[RuleError]:
     problems = []
     if narrowing.rules is None:
         uids = list(rules)
     else:
         uids = []
         for reference in narrowing.rules:
-            uid = by_name.get(reference, reference)
+            uid = by_name.uid(reference, narrowing.path)
             if uid in rules:
                 uids.append(uid)
             else:
@@ -123,7 +151,7 @@ def _covers(wide: LogSource, narrow: LogSource) -> bool:
     )
 
 
-def _resolve(rules: dict[str, Rule], by_name: dict[str, str], errors: list[RuleError]) -> None:
+def _resolve(rules: dict[str, Rule], by_name: _Names, errors: list[RuleError]) -> None:
     # A window over a window that turned out unusable is unusable too, hence the repetition.
     changed = True
     while changed:
@@ -132,7 +160,7 @@ def _resolve(rules: dict[str, Rule], by_name: dict[str, str], errors: list[RuleE
             window = rule.window
             if window is None:
                 continue
-            missing = [r for r in window.rules if by_name.get(r, r) not in rules]
+            missing = [r for r in window.rules if by_name.uid(r, rule.info.path) not in rules]
             if missing:
                 del rules[uid]
                 changed = True
@@ -142,14 +170,16 @@ def _resolve(rules: dict[str, Rule], by_name: dict[str, str], errors: list[RuleE
         window = rule.window
         if window is None:
             continue
+        path = rule.info.path
         aliases = tuple(
             msgspec.structs.replace(
-                alias, fields=tuple((by_name.get(r, r), field) for r, field in alias.fields)
+                alias,
+                fields=tuple((by_name.uid(r, path), field) for r, field in alias.fields),
             )
             for alias in window.aliases
         )
-        resolved = tuple(by_name.get(reference, reference) for reference in window.rules)
-        expression = window.expression and _renamed(window.expression, by_name)
+        resolved = tuple(by_name.uid(reference, path) for reference in window.rules)
+        expression = window.expression and _renamed(window.expression, by_name, path)
         rules[uid] = msgspec.structs.replace(
             rule,
             window=msgspec.structs.replace(
@@ -158,16 +188,16 @@ def _resolve(rules: dict[str, Rule], by_name: dict[str, str], errors: list[RuleE
         )
 
 
-def _renamed(node: Predicate, by_name: dict[str, str]) -> Predicate:
+def _renamed(node: Predicate, by_name: _Names, path: str) -> Predicate:
     match node:
         case And():
-            return And(tuple(_renamed(item, by_name) for item in node.items), node.label)
+            return And(tuple(_renamed(item, by_name, path) for item in node.items), node.label)
         case Or():
-            return Or(tuple(_renamed(item, by_name) for item in node.items), node.label)
+            return Or(tuple(_renamed(item, by_name, path) for item in node.items), node.label)
         case Not():
-            return Not(_renamed(node.item, by_name))
+            return Not(_renamed(node.item, by_name, path))
         case Exists():
-            uid = by_name.get(node.field.name, node.field.name)
+            uid = by_name.uid(node.field.name, path)
             return Exists(Field(uid, ((uid,),)))
         case _:
             return node

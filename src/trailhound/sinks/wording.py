@@ -108,6 +108,8 @@ def identity(finding: Finding) -> str:
     where they belong.
     """
     actor = finding.actor
+    if not actor and (address := source_ip(finding)):
+        return f"somebody at {address}"
     device = next((e.envelope.device for e in reversed(finding.events) if e.envelope.device), "")
     if not actor or not device or ":" in actor or "/" in actor:
         return actor
