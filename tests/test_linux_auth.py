@@ -134,6 +134,20 @@ def test_every_event_of_a_class_is_in_the_catalogue_of_slugs() -> None:
     assert set(CLASSES) <= seen | {"sudo-continued"}
 
 
+def test_who_runs_useradd_is_not_known() -> None:
+    (event,) = read("2026-03-01T10:00:00Z h useradd[1]: new user: name=eve, UID=0, GID=0")
+    envelope = event.envelope
+    assert (envelope.actor_name, envelope.invoked_by) == ("", "")
+    assert (envelope.target_type, envelope.target_name) == ("user", "eve")
+
+
+def test_target_of_sudo_is_the_whole_command() -> None:
+    command = "/bin/sh -c " + "x" * 5000
+    (event,) = read(f"2026-03-01T10:00:00Z h sudo: al : PWD=/ ; USER=root ; COMMAND={command}")
+    assert event.envelope.target_type == "process"
+    assert event.envelope.target_name == command[:4096]
+
+
 # --- who claims what ----------------------------------------------------------------------
 
 

@@ -107,7 +107,7 @@ def _target(fields: Mapping[str, Any]) -> tuple[str, Any]:
     if event.startswith("cron-"):
         return "job", fields.get("command") or fields.get("target_user")
     if event.startswith(("sudo", "pkexec")):
-        return "process", program_in(fields.get("command"))
+        return "process", fields.get("command")
     for kind, name in (("user", "target_user"), ("group", "group"), ("service", "unit")):
         if value := fields.get(name):
             return kind, value

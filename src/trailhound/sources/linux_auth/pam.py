@@ -119,7 +119,9 @@ def read_login(message: str) -> list[Fields]:
         fields: Fields = {"event": "login-failed", "tty": found[1], "outcome": "failure"}
         user, joint, reason = text[found.end() :].removeprefix(" FOR ").rpartition(", ")
         if joint:
-            fields |= {"user": user.strip("'"), "reason": reason}
+            fields["reason"] = reason
+            if user.strip("'") not in ("(unknown)", "UNKNOWN"):
+                fields["user"] = user.strip("'")
         return [fields]
     if (found := _LOGIN.match(text)) is not None:
         fields = {"event": "login", "tty": found[2], "outcome": "success"}
