@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ Getter = Callable[[Any], list[Any]]
 _ABSENT = object()
 
 
+@lru_cache(maxsize=4096)
 def getter(field: Field) -> Getter:
     """Return a function from a document to all values of a field.
 

@@ -31,6 +31,7 @@ from trailhound.rules.ir import (
 )
 
 _BLOCK_KEY = re.compile(r"^(?P<field>[^|\[\]]*)\[(?P<quantifier>any|all)\]$")
+_ELEMENT = Field("element", ((),))
 _BLOCK_FIELD = "trailhound array block "
 
 Blocks = dict[str, tuple[str, bool, Any]]
@@ -81,6 +82,7 @@ class Lowering:
         self._blocks = blocks
         self._taxonomy = taxonomy
         self._placeholders = placeholders
+        self._inside_block = 0
 
     def conditions(self) -> Predicate:
         """Return the predicate of all conditions of the rule; any of them suffices."""
@@ -150,6 +152,10 @@ class Lowering:
             present = Exists(self._taxonomy.field(field))
             return present if value.exists else Not(present)
         tests = tests_of(value, self._placeholders, self._taxonomy)
+        if field is None and self._inside_block:
+            # In an array block, a condition without a field is about the element itself.
+            options = tuple(Compare(_ELEMENT, test) for test in tests)
+            return options[0] if len(options) == 1 else Or(options)
         predicates: list[Predicate] = []
         for test in tests:
             if field is None:
@@ -162,5 +168,7 @@ class Lowering:
 
     def _block(self, stand_in: str) -> Predicate:
         name, every, definition = self._blocks[stand_in]
+        self._inside_block += 1
         inner = self._detection(SigmaDetection.from_definition(definition, policy=POLICY))
+        self._inside_block -= 1
         return Some(Field(name, (path_of(name),)), inner, every)
