@@ -24,8 +24,8 @@ from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.sources.decode import Decoder
 from trailhound.sources.linux_auth import SOURCE
 from trailhound.sources.linux_auth.envelope import CLASSES
-from trailhound.sources.syslog_lines import Stamp, frame
 from trailhound.sources.linux_auth.stamps import DEFAULT_YEAR, Calendar
+from trailhound.sources.syslog_lines import Stamp, frame
 
 SAMPLES = Path(__file__).parent / "samples" / "sources" / "linux_auth"
 LINES = [

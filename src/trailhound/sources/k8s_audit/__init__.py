@@ -6,6 +6,7 @@ EKS and AKS log that event itself, GKE an audit log entry of Google Cloud, which
 into one.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -18,6 +19,8 @@ from trailhound.sources.contract import Gate, Source
 from trailhound.sources.k8s_audit.catalogue import AUDIT_VIEW, FIELDS, GCP_VIEW
 from trailhound.sources.k8s_audit.envelope import describe, describe_gke, describe_in, has_time
 from trailhound.sources.k8s_audit.gke import as_audit_event, is_log_entry
+from trailhound.sources.mapping import value_at
+from trailhound.sources.unwrap import host_in
 
 _GROUP = "audit.k8s.io/"
 _GKE_NOTES = ("the audit event was put together again from a log entry of GKE",)
@@ -69,18 +72,27 @@ class _Reader:
 
 
 def _cluster(context: Mapping[str, Any]) -> str:
-    """What the wrappings say of the cluster; empty where they do not."""
-    group = context.get("logGroup")
-    if isinstance(group, str) and group.startswith("/aws/eks/"):
-        return group.split("/")[3]
+    """What the wrappings say of the cluster, or else of the host; empty where they do not."""
+    for name in ("logGroup", "@log"):  # Insights puts the account before: `111122223333:/aws/…`
+        group = context.get(name)
+        if isinstance(group, str) and (found := _EKS_GROUP.search(group)) is not None:
+            return found[1]
     for name in ("resourceId", "ResourceId", "_ResourceId"):
         resource = context.get(name)
         if isinstance(resource, str):
             for kind, cluster in pairwise(resource.split("/")):
                 if kind.lower() == "managedclusters":
                     return cluster
-    named = (context.get(name) for name in ("cluster_name", "cluster"))
-    return next((name for name in named if isinstance(name, str)), "")
+    named = (value_at(context, path) for path in _CLUSTER_PATHS)
+    return next((name for name in named if isinstance(name, str) and name), host_in(context))
+
+
+_EKS_GROUP = re.compile(r"(?:\A|:)/aws/eks/([^/]{1,256})/")
+_CLUSTER_PATHS = (
+    *("resource.labels.cluster_name", "orchestrator.cluster.name", "cluster_name", "cluster"),
+    *("kubernetes.cluster_name", "kubernetes.cluster"),
+)
+"""Cloud Logging; Elastic Common Schema; what shippers are told to add."""
 
 
 SOURCE = Source(

@@ -31,6 +31,14 @@ _ACTIVITIES = {
     "delete": _DELETE,
     "deletecollection": _DELETE,
 }
+_CONNECTS = frozenset(("exec", "attach", "portforward", "proxy"))
+"""Subresources that open a way into a pod, node or service. Which verb asks for it (`create`, or
+`get` over a websocket) says nothing, and it neither creates nor reads an object: Other."""
+_LASTING_VERBS = frozenset(("watch", "watchlist"))
+_LASTING = _CONNECTS | {"log"}
+"""Requests that may go on for hours (`longRunningRequestCheck` of the API server): at their last
+stages, the time of the stage is when they ended."""
+_LAST_STAGES = ("ResponseComplete", "Panic")
 _TIMES = (
     "stageTimestamp",
     "requestReceivedTimestamp",
@@ -70,8 +78,24 @@ def has_time(document: _Document) -> bool:
 
 
 def _time(document: _Document) -> int | None:
+    if document.get("stage") in _LAST_STAGES and _lasts(document):
+        begun_ns = time_ns_of(document.get("requestReceivedTimestamp"))
+        if begun_ns is not None:
+            return begun_ns
     times = (time_ns_of(value_at(document, path)) for path in _TIMES)
     return next((time_ns for time_ns in times if time_ns is not None), None)
+
+
+def _lasts(document: _Document) -> bool:
+    if _text(document, "verb") in _LASTING_VERBS:
+        return True
+    return _text(document, "objectRef.subresource").partition("/")[0] in _LASTING
+
+
+def _activity(document: _Document) -> int:
+    if _text(document, "objectRef.subresource").partition("/")[0] in _CONNECTS:
+        return _OTHER
+    return _ACTIVITIES.get(_text(document, "verb"), _OTHER)
 
 
 def _text(document: _Document, path: str) -> str:
@@ -160,7 +184,7 @@ def _outcome_detail(document: _Document) -> Any:
 _MAP: EnvelopeMap = {
     "time_ns": (_time,),
     "class_uid": (lambda _: _API_ACTIVITY,),
-    "activity_id": (lambda document: _ACTIVITIES.get(_text(document, "verb"), _OTHER),),
+    "activity_id": (_activity,),
     "action": ("verb",),
     "actor_name": (_of_actor("username"),),
     "actor_uid": (_of_actor("uid"),),
