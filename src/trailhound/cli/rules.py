@@ -1,7 +1,7 @@
 """`trailhound rules`: list, check and explain rules."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from trailhound.cli.ruleset import add_rule_options, loaded_rules
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.coverage import ViewCoverage, coverage, coverage_against
+from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.rules.describe import describe
 from trailhound.rules.ir import And, AtLeast, Not, Or, Predicate, Rule, Some
 from trailhound.sinks.escape import visible
@@ -99,7 +100,9 @@ def _lint(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    rules = _named(options)
+    loaded = _loaded_for(options)
+    rules = _named(options.rule, loaded)
+    titles = {rule.info.uid: rule.info.title for rule in loaded.ruleset.rules}
     files = find_inputs(options.against)
     reports = []
     for rule in rules:
@@ -112,17 +115,19 @@ def _explain(options: argparse.Namespace) -> int:
         if options.json:
             reports.append({**_summary(rule), "views": msgspec.to_builtins(views)})
         else:
-            _print_rule(rule, views)
+            _print_rule(rule, views, titles)
     if options.json:
         print(orjson.dumps(reports).decode())
     return 0
 
 
-def _named(options: argparse.Namespace) -> list[Rule]:
-    wanted: str = options.rule
-    if Path(wanted).is_file():
-        options.rules = [*options.rules, wanted]
-    loaded = loaded_rules(options)
+def _loaded_for(options: argparse.Namespace) -> LoadedRules:
+    if Path(options.rule).is_file():
+        options.rules = [*options.rules, options.rule]
+    return loaded_rules(options)
+
+
+def _named(wanted: str, loaded: LoadedRules) -> list[Rule]:
     rules = loaded.ruleset.rules
     chosen: Sequence[Rule] = [rule for rule in rules if wanted in (rule.info.path, rule.info.uid)]
     chosen = chosen or [rule for rule in rules if rule.info.title.lower() == wanted.lower()]
@@ -148,16 +153,20 @@ def _summary(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _print_rule(rule: Rule, views: Sequence[ViewCoverage]) -> None:
+def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, str]) -> None:
     print(f"{visible(rule.info.title)}  [{rule.info.level.label}]")
     print(f"  {rule.info.path}:{rule.info.line}  id {rule.info.uid}")
     for note in rule.notes:
         print(f"  note: {visible(note.text)}")
     if rule.window is not None:
         window = rule.window
-        print(f"  {window.kind} over {window.timespan_ns / 1e9:g} s of rules:")
+        print(f"  {window.kind} over {window.timespan_ns / 1e9:g} s of rules")
         for uid in window.rules:
-            print(f"    {uid}")
+            print(f"    {visible(titles[uid])}  ({uid})")
+        for bound in window.conditions:
+            print(f"  number: {bound.op} {bound.value:g}")
+        if window.field is not None:
+            print(f"  of {visible(window.field.name)}")
         if window.group_by:
             print(f"  grouped by {', '.join(field.name for field in window.group_by)}")
     if rule.predicate is not None:
