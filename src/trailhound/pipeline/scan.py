@@ -182,6 +182,7 @@ def _pooled(
     units: Sequence[Unit], scan: Scan, explain: int | None, progress: Callable[[int], None]
 ) -> Iterator[Finding | Feed | Tally]:
     context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(
         max_workers=min(scan.jobs, len(units)),
         mp_context=context,
