@@ -1,12 +1,23 @@
 """Kubernetes audit events: what samples would only repeat."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from trailhound.intake.files import InputFile
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, Payload
+from trailhound.pipeline.coverage import coverage, coverage_against
+from trailhound.pipeline.rulebooks import load_rules
 from trailhound.sources.k8s_audit import SOURCE
+from trailhound.sources.k8s_audit.gcp_names import under_rule_names
+
+APPLIED = '{"metadata":{"labels":{"image-policy.k8s.io/break-glass":"true"}}}'
+RULES = Path(__file__).parents[2] / "shared" / "corpora" / "sigma" / "rules" / "cloud" / "gcp"
 
 EVENT = {
     "kind": "Event",
@@ -65,3 +76,78 @@ def test_a_way_into_a_pod_is_no_read(verb: str, subresource: str) -> None:
 def test_log_of_a_pod_is_a_read() -> None:
     reference = {"resource": "pods", "subresource": "log"}
     assert read({**EVENT, "objectRef": reference}).envelope.activity_id == 2
+
+
+# --- GKE under the names of public rules --------------------------------------------------
+
+
+def entry(method: str, log: str = "activity", **payload: Any) -> dict[str, Any]:
+    return {
+        "insertId": "i",
+        "logName": f"projects/p/logs/cloudaudit.googleapis.com%2F{log}",
+        "resource": {"type": "k8s_cluster", "labels": {"cluster_name": "c"}},
+        "timestamp": "2024-05-14T09:00:00Z",
+        "protoPayload": {"serviceName": "k8s.io", "methodName": method, **payload},
+    }
+
+
+def test_the_document_stays_as_written() -> None:
+    written = entry("io.k8s.core.v1.secrets.delete", status={"code": 7})
+    event = read(written)
+    assert event.document == written
+    assert event.views["audit"][0]["verb"] == "delete"
+    (view,) = event.views["gcp_audit"]
+    assert written.items() <= view.items()
+    assert view["gcp"]["audit"] == {
+        "service_name": "k8s.io",
+        "method_name": "io.k8s.core.v1.secrets.delete",
+        "status": {"code": 7},
+    }
+    assert view["data"]["timestamp"] == "2024-05-14T09:00:00Z"
+
+
+def test_keys_of_the_entry_itself_are_not_hidden() -> None:
+    view = under_rule_names(entry("x") | {"data": 1, "gcp": "y"})
+    assert (view["data"], view["gcp"]) == (1, "y")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["authorizationInfo", "authenticationInfo", "status", "resourceLocation"]),
+        st.none() | st.text() | st.lists(st.none() | st.dictionaries(st.text(), st.text())),
+    )
+)
+def test_odd_payloads_do_not_raise(payload: dict[str, Any]) -> None:
+    json.dumps(under_rule_names(entry("x", **payload)))
+
+
+@pytest.mark.corpora
+def test_public_rules_find_their_fields(tmp_path: Path) -> None:
+    if not RULES.exists():
+        pytest.skip(f"{RULES} is not there")
+    entries = [
+        entry("io.k8s.core.v1.secrets.patch"),
+        entry("io.k8s.authorization.rbac.v1.rolebindings.create"),
+        entry(
+            "io.k8s.core.v1.pods.create",
+            request={"metadata": {"annotations": {"last-applied": APPLIED}}},
+        ),
+        entry("io.k8s.core.v1.pods.get", log="data_access"),
+    ]
+    log = tmp_path / "gke.jsonl"
+    log.write_text("".join(json.dumps(item) + "\n" for item in entries))
+    rules = load_rules([str(RULES / "audit")], builtin=False, placeholders={}, cache=None)
+    assert len(rules.ruleset.rules) == 16
+    hits = set()
+    for rule in rules.ruleset.rules:
+        (view,) = coverage(rule)
+        unknown = {field.path for field in view.fields if not field.known}
+        assert unknown <= {"data.protoPayload.resource.logName"}, rule.info.path
+        (counted,) = coverage_against(rule, [InputFile(str(log), log.stat().st_size)])
+        if counted.matches:
+            hits.add(Path(rule.info.path).stem)
+    assert hits == {
+        "gcp_breakglass_container_workload_deployed",
+        "gcp_kubernetes_rolebinding",
+        "gcp_kubernetes_secrets_modified_or_deleted",
+    }

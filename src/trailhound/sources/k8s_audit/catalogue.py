@@ -5,6 +5,7 @@ Logging API, `LogEntry`; Cloud Audit Logs, `AuditLog`.
 """
 
 from trailhound.model.logsource import FieldInfo
+from trailhound.sources.k8s_audit.gcp_names import DERIVED
 
 AUDIT_VIEW = "audit"
 GCP_VIEW = "gcp_audit"
@@ -95,8 +96,18 @@ _GCP = {
     "protoPayload.metadata.*": "What else the service noted.",
 }
 
+_MISPLACED = {
+    "data.protoPayload.resource.type": "Always k8s_cluster.",
+    "data.protoPayload.logName": "Log it was written to: whole name, and what follows /logs/.",
+}
+_GCP_NAMES = {
+    **{f"data.{name}": description for name, description in _GCP.items()},
+    **_MISPLACED,
+    **dict.fromkeys(DERIVED, "The same of protoPayload, as the Elastic integration names it."),
+}
+
 FIELDS = tuple(
     FieldInfo(name, description, view)
-    for view, fields in ((AUDIT_VIEW, _AUDIT), (GCP_VIEW, _GCP))
+    for view, fields in ((AUDIT_VIEW, _AUDIT), (GCP_VIEW, _GCP | _GCP_NAMES))
     for name, description in fields.items()
 )
