@@ -33,7 +33,7 @@ _COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/usr/sbin/runc", ("runc", "--root", "/run/containerd/runc/k8s.io", "state")),
     ("/usr/bin/node", ("node", "/srv/app/current/worker.js", "--queue", "default")),
     ("/usr/bin/jq", ("jq", "-r", ".status", "/run/agent/state.json")),
-    ("/usr/bin/test", ("test", "-e", "/run/reboot-required")),
+    ("/usr/bin/test", ("test", "-e", "/run/agent/pause")),
     ("/usr/bin/mkdir", ("mkdir", "-p", "/srv/app/shared/cache")),
     ("/usr/bin/readlink", ("readlink", "-f", "/srv/app/current")),
 )
