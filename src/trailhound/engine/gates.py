@@ -46,6 +46,11 @@ def _ALWAYS(_known: Known) -> bool:  # noqa: N802 - stands among verdicts as a c
     return True
 
 
+def is_text(value: Any) -> bool:
+    """Whether a value is no number: a text, null, or a mark for nothing at all."""
+    return not isinstance(value, int | float)
+
+
 class Candidate:
     """A compiled rule, as the gates and the match loop see it."""
 
@@ -100,9 +105,11 @@ class Gate:
             return self._decide(values)
         if found is None:
             found = self._decide(values)
-            if len(self._memory) >= self.MEMORY:
-                self._memory.clear()
-            self._memory[values] = found
+            # 1, 1.0 and True are one key of a dictionary, and three values to a rule.
+            if all(is_text(value) for field in values for value in field):
+                if len(self._memory) >= self.MEMORY:
+                    self._memory.clear()
+                self._memory[values] = found
         return found
 
     def _decide(self, values: tuple[tuple[Any, ...], ...]) -> tuple[Candidate, ...]:

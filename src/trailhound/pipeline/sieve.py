@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import re2
 from msgspec import UNSET
 
-from trailhound.engine.gates import Candidate, Gate, Gates, TextGate
+from trailhound.engine.gates import Candidate, Gate, Gates, TextGate, is_text
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Path, Source
 
 Alive = tuple[Candidate, ...]
+_OPEN, _CLOSE = b"{}"
 
 
 class _AcceptsAny(type):
@@ -34,6 +35,14 @@ class _AcceptsAny(type):
 def _note(field: Any, value: Any) -> Any:
     field.note(value)
     return value
+
+
+class _Never(metaclass=_AcceptsAny):
+    """Type of a field that must not be there."""
+
+    @staticmethod
+    def note(_value: Any) -> None:
+        raise ValueError("a key with a dot in it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +100,8 @@ class Sieve:
 
     def sift(self, block: Block) -> Sifted:
         """Sift a block of whole lines."""
-        records = self._decode(block.data)
         alive: dict[int, Alive] | None = None
+        records = self._decode(block.data) if _one_a_line(block) else None
         if records is not None and len(records) == len(block.ends):
             try:
                 alive = self._sift_fast(records)
@@ -149,6 +158,8 @@ class Sieve:
         if not self._accepts(key[: self._signature]):
             return None
         values = key[self._signature :]
+        if not all(map(is_text, values)):
+            raise TypeError("not a text in a field of the joint gate")
         present = sum(value is not UNSET for value in values)
         verdict = (present, self._joint.alive(tuple(map(_as_values, values))))
         if len(self._heads) >= Gate.MEMORY:
@@ -193,6 +204,25 @@ class Sieve:
         return alive
 
 
+def _one_a_line(block: Block) -> bool:
+    """Whether every line end stands between two records, so that each line holds a whole one."""
+    # In JSON an object is followed by another only where one document ends and the next
+    # begins. As many records as lines are then one to a line.
+    data = block.data
+    if data[:1] != b"{":
+        return False
+    for end in block.ends[:-1]:
+        if data[end + 1] != _OPEN or (data[end - 1] != _CLOSE and data[end - 2 : end] != b"}\r"):
+            return False
+    return True
+
+
+def _mixed(keys: list[Any]) -> bool:
+    """Whether numbers among values may be equal for Python and not for a rule."""
+    kinds = {type(key) for key in keys if isinstance(key, int | float)}
+    return len(kinds) > 1 or float in kinds
+
+
 def _mark(alive: dict[int, Alive], keys: Iterable[Any], wanted: dict[Any, Alive]) -> None:
     if wanted:
         for index, key in enumerate(keys):
@@ -233,22 +263,28 @@ class _Column:
         list or an object.
         """
         present = 0
+        numbers = False
         wanted: dict[Any, Alive] = {}
         for key, count in Counter(keys).items():
             present += count * (key is not UNSET)
+            numbers = numbers or isinstance(key, int | float)
             rules = self.verdict(key)
             if rules:
                 wanted[key] = rules
+        if numbers and _mixed(keys):
+            raise TypeError("numbers that Python counts as equal and rules do not")
         return wanted if present == len(self.seen) else None
 
     def verdict(self, key: Any) -> Alive:
         """Return the rules that a value leaves alive."""
-        known = self._memory.get(key)
+        # 1, 1.0 and True are one key of a dictionary, and three values to a rule.
+        name = (type(key), repr(key)) if isinstance(key, int | float) else key
+        known = self._memory.get(name)
         if known is None:
             known = self._gate.alive((_as_values(key),))
             if len(self._memory) >= Gate.MEMORY:
                 self._memory.clear()
-            self._memory[key] = known
+            self._memory[name] = known
         return known
 
 
@@ -285,7 +321,7 @@ class _Layout:
                 # The field written as one dotted key: rules would find it, this type would not.
                 odd = f"d{len(rename)}"
                 rename[odd] = f"{name}.{key}"
-                fields.append((odd, Literal["\0"], UNSET))
+                fields.append((odd, _Never, UNSET))
         return msgspec.defstruct("Record", fields, rename=rename, gc=False)
 
     def values(self, paths: Sequence[Path]) -> Callable[[Any], Any]:

@@ -1,0 +1,361 @@
+"""The fast path says what the exact path says, whatever the lines are."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hostile_lines import (
+    OTHER_LINES,
+    AsIs,
+    Change,
+    changed,
+    changes,
+    members_of,
+    real_lines,
+    set_field,
+    written,
+)
+from trailhound.dialects import DIALECTS
+from trailhound.dialects.contract import RuleFile
+from trailhound.engine.matching import Hit
+from trailhound.engine.plan import Plan
+from trailhound.intake.blocks import Block
+from trailhound.intake.files import InputFile
+from trailhound.model.records import ParseFailure
+from trailhound.pipeline.reading import UnitReader
+from trailhound.pipeline.rulebooks import load_rules
+from trailhound.pipeline.scan import plan_for
+from trailhound.pipeline.tally import Tally
+from trailhound.rules.book import link
+from trailhound.rules.ir import Rule
+from trailhound.sources import SOURCES
+from trailhound.sources.decode import Decoder
+
+FILE = InputFile("log", 0)
+BY_NAME = {source.name: source for source in SOURCES}
+
+# Rules that gate on fields the built-in ones do not, or on none at all.
+ODD_DETECTIONS = {
+    "k8s_audit": """
+user: {s: {user.username|startswith: 'system:'}, condition: s}
+user_exactly: {s: {user.username: evil}, condition: s}
+addresses: {s: {sourceIPs|cidr: 10.8.0.0/16}, condition: s}
+address_in_words: {s: {sourceIPs: 10.8.0.21}, condition: s}
+uri: {s: {requestURI|re: '/exec\\?.*command='}, condition: s}
+uri_look_ahead: {s: {requestURI|re: '^/api(?!s)'}, condition: s}
+nothing_but_not: {s: {verb: [get, list, watch, create]}, condition: not s}
+neither: {s: {verb: create}, t: {objectRef.resource: pods}, condition: not s and not t}
+words: {s: ['anonymous', '*evil*'], condition: s}
+word_and_field: {s: ['*command=*'], t: {verb: get}, condition: s and t}
+same: {s: {user.username|fieldref: objectRef.name}, condition: s}
+same_gates: {s: {verb|fieldref|startswith: objectRef.resource}, condition: s}
+code: {s: {responseStatus.code|gte: 400}, condition: s}
+code_exactly: {s: {responseStatus.code: 403}, condition: s}
+code_as_text: {s: {responseStatus.code|contains: '40'}, condition: s}
+there: {s: {objectRef.subresource|exists: true, verb: get}, condition: s}
+not_there: {s: {objectRef.subresource|exists: false, verb: get}, condition: s}
+nothing: {s: {objectRef.resource: null, verb: get}, condition: s}
+empty: {s: {objectRef.resource: ''}, condition: s}
+one_letter: {s: {objectRef.resource: '?'}, condition: s}
+any_text: {s: {objectRef.subresource: '*'}, condition: s}
+one_or_other: {s: {verb: delete}, t: {user.username: evil}, condition: s or t}
+groups: {s: {user.groups|contains: masters}, condition: s}
+agent: {s: {userAgent|contains: [curl, python, İ]}, condition: s}
+whole_object: {s: {objectRef|contains: exec}, condition: s}
+deep: {s: {annotations.authorization.k8s.io/decision: forbid}, condition: s}
+case: {s: {verb|cased: create}, condition: s}
+true_verb: {s: {verb: true}, condition: s}
+one_verb: {s: {verb: 1}, condition: s}
+one_verb_text: {s: {verb: '1'}, condition: s}
+stage: {s: {stage: [RequestReceived, Panic]}, condition: s}
+""",
+    "cloudtrail": """
+reads: {s: {readOnly: true}, condition: s}
+writes: {s: {readOnly: 'false', eventSource: iam.amazonaws.com}, condition: s}
+one: {s: {readOnly: 1}, condition: s}
+one_as_text: {s: {readOnly|startswith: '1'}, condition: s}
+who: {s: {userIdentity.type: Root}, condition: s}
+arn: {s: {userIdentity.arn|endswith: ':root'}, condition: s}
+name_or_error: {s: {eventName: ConsoleLogin}, t: {errorCode|contains: Denied}, condition: s or t}
+error_there: {s: {errorCode|exists: true}, condition: s}
+address: {s: {sourceIPAddress|cidr: '198.51.100.0/24'}, condition: s}
+nothing_but_not: {s: {eventName|startswith: [Get, List, Describe]}, condition: not s}
+words: {s: ['*Access*', evil], condition: s}
+same: {s: {userIdentity.userName|fieldref: requestParameters.userName}, condition: s}
+whole: {s: {userIdentity|contains: root}, condition: s}
+kind: {s: {eventType: AwsConsoleSignIn}, condition: s}
+nothing: {s: {errorCode: null, eventName: CreateAccessKey}, condition: s}
+hour: {s: {eventTime|hour: 0}, condition: s}
+numbers: {s: {eventVersion|gt: 1}, condition: s}
+""",
+}
+UNGATED = {
+    *("nothing_but_not", "neither", "not_there", "nothing", "words", "word_and_field", "there"),
+    *("same_gates", "any_text", "one_letter", "empty", "deep", "error_there"),
+}
+"""Rules that no field, or only one of an ordinary event, holds back."""
+LOGSOURCES = {
+    "k8s_audit": "{product: kubernetes, service: audit}",
+    "cloudtrail": "{product: aws, service: cloudtrail}",
+}
+
+
+def odd_rules(source: str) -> tuple[Rule, ...]:
+    documents = [
+        f"title: odd {name}\nlogsource: {LOGSOURCES[source]}\ndetection: {detection.strip()}\n"
+        for name, _, detection in (
+            line.partition(":") for line in ODD_DETECTIONS[source].strip().splitlines()
+        )
+    ]
+    file = RuleFile(f"{source}.yml", "---\n".join(documents).encode())
+    rules = link([DIALECTS[0].read(file, {})])
+    assert rules.errors == ()
+    assert len(rules.rules) == len(documents)
+    return rules.rules
+
+
+@cache
+def plan_of(source: str, kind: str) -> Plan:
+    """Built-in rules alone, with the odd ones, or those of the odd ones that gates hold back."""
+    builtin = load_rules([], builtin=True, placeholders={}, cache=None).ruleset.rules
+    odd = odd_rules(source)
+    if kind == "builtin":
+        return plan_for(builtin)
+    if kind == "all":
+        return plan_for((*builtin, *odd))
+    return plan_for([rule for rule in odd if rule.info.title.partition(" ")[2] not in UNGATED])
+
+
+@dataclass(slots=True)
+class Recorder(Tally):
+    """A tally that keeps every failure."""
+
+    failures_seen: list[ParseFailure] = field(default_factory=list)
+
+    def fail(self, failure: ParseFailure) -> None:
+        self.failures_seen.append(failure)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run over lines comes to."""
+
+    hits: list[tuple[str, int]]
+    """(title of the rule, line), in the order they came."""
+    lost: list[tuple[int, int, str]]
+    events: dict[str, int]
+
+
+def verdict_of(plan: Plan, read: Callable[[UnitReader], Iterator[Hit]]) -> Verdict:
+    reader = UnitReader(plan, SOURCES)
+    reader.tally = tally = Recorder()
+    hits = [(plan.rules[hit.rule].info.title, hit.event.origins[0].line) for hit in read(reader)]
+    lost = [
+        (failure.origin.line, failure.origin.element, failure.reason)
+        for failure in tally.failures_seen
+        if failure.lost
+    ]
+    return Verdict(hits, lost, {name: count for name, count in tally.events.items() if count})
+
+
+def exactly(plan: Plan, data: bytes) -> Verdict:
+    """Every line through the decoder, every event past every rule."""
+
+    def read(reader: UnitReader) -> Iterator[Hit]:
+        decoder = Decoder(SOURCES)
+        if data:
+            yield from reader._by_line(FILE, Block(data, 1), decoder)
+        yield from reader._match(decoder.flush())
+
+    return verdict_of(plan, read)
+
+
+def sifted(plan: Plan, source: str, data: bytes, cuts: tuple[int, ...] = ()) -> Verdict:
+    """The same through the sieve, in blocks that end after the given numbers of lines."""
+
+    def read(reader: UnitReader) -> Iterator[Hit]:
+        decoder = Decoder(SOURCES)
+        for block in blocks_of(data, cuts):
+            yield from reader._by_sieve(FILE, block, decoder, BY_NAME[source])
+        yield from reader._match(decoder.flush())
+
+    return verdict_of(plan, read)
+
+
+def blocks_of(data: bytes, cuts: tuple[int, ...]) -> Iterator[Block]:
+    lines = _lines(data)
+    places = sorted({0, len(lines), *(cut % (len(lines) + 1) for cut in cuts)})
+    for start, end in pairwise(places):
+        yield Block(b"".join(lines[start:end]), start + 1)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
+
+
+Bent = tuple[int, list[Change]]
+bent_lines: st.SearchStrategy[list[Bent]] = st.lists(
+    st.tuples(st.integers(-len(OTHER_LINES), 1500), st.lists(changes, max_size=3)),
+    min_size=1,
+    max_size=8,
+)
+
+
+def bent(source: str, recipe: list[Bent]) -> bytes:
+    real = lines_of(source)
+    lines = []
+    for number, how in recipe:
+        line = OTHER_LINES[-number - 1] if number < 0 else real[number % len(real)]
+        for change in how:
+            line = changed(line, source, change)
+        lines.append(line)
+    return b"\n".join(lines) + (b"\n" if recipe[0][0] % 2 else b"")
+
+
+@cache
+def lines_of(source: str) -> list[bytes]:
+    return real_lines(source)
+
+
+GATED = pytest.mark.parametrize("source", ["k8s_audit", "cloudtrail"])
+
+
+@GATED
+def test_there_is_something_to_compare(source: str) -> None:
+    lines = lines_of(source)
+    plan = plan_of(source, "all")
+    found = exactly(plan, b"\n".join(lines))
+    assert len(lines) > 50
+    assert len({title for title, _ in found.hits}) > 20
+    assert sifted(plan, source, b"\n".join(lines)) == found
+
+
+@GATED
+@settings(max_examples=250)
+@given(recipe=bent_lines, kind=st.sampled_from(["builtin", "all", "gated"]))
+def test_the_sieve_agrees_with_the_exact_path(source: str, recipe: list[Bent], kind: str) -> None:
+    data = bent(source, recipe)
+    plan = plan_of(source, kind)
+    assert sifted(plan, source, data) == exactly(plan, data)
+
+
+@GATED
+@settings(max_examples=60)
+@given(recipe=bent_lines, cuts=st.lists(st.integers(0, 8), max_size=3).map(tuple))
+def test_the_arrangement_into_blocks_does_not_matter(
+    source: str, recipe: list[Bent], cuts: tuple[int, ...]
+) -> None:
+    data = bent(source, recipe)
+    plan = plan_of(source, "gated")
+    assert sifted(plan, source, data, cuts) == exactly(plan, data)
+
+
+# --- what once went wrong, or nearly ------------------------------------------------------
+
+EVIL = (
+    b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"ResponseComplete","auditID":"e",'
+    b'"verb":"create","user":{"username":"evil"},"sourceIPs":["203.0.113.9"],'
+    b'"objectRef":{"resource":"pods","subresource":"exec","name":"p"},'
+    b'"stageTimestamp":"2026-03-01T00:00:00Z"}'
+)
+CALM = EVIL.replace(b"create", b"watch").replace(b'"exec"', b'"log"').replace(b"evil", b"anna")
+
+
+@cache
+def one_rule(detection: str, source: str = "k8s_audit") -> Plan:
+    text = f"title: r\nlogsource: {LOGSOURCES[source]}\ndetection: {detection}\n"
+    rules = link([DIALECTS[0].read(RuleFile("r.yml", text.encode()), {})])
+    assert rules.errors == ()
+    return plan_for(rules.rules)
+
+
+EXEC = "{s: {verb: create, objectRef.subresource: exec}, condition: s}"
+USER = "{s: {user.username: evil}, condition: s}"
+JOINED_OR_SPLIT = {
+    "two on a line, then an empty one": CALM + EVIL + b"\n\n",
+    "an empty line, then two on a line": b"\n" + CALM + EVIL + b"\n",
+    "blanks for a line": CALM + b" " + EVIL + b"\n \n",
+    "one over two lines, two on a third": CALM.replace(b',"verb"', b'\n,"verb"')
+    + b"\n"
+    + CALM
+    + EVIL
+    + b"\n",
+    "three on a line, two empty ones": CALM + b"\n" + CALM + CALM + EVIL + b"\n\n\n",
+    "an object of the evil one on a line of its own": EVIL.replace(b"{", b"\n{"),
+    "an empty line first, and no line end last": b"\n" + CALM + EVIL,
+    "carriage returns": CALM + EVIL + b"\r\n\r\n" + CALM + b"\r\n",
+    "the halves of two lines": CALM + EVIL[:40] + b"\n" + EVIL[40:] + CALM + b"\n\n",
+}
+
+
+@pytest.mark.parametrize("name", JOINED_OR_SPLIT)
+@pytest.mark.parametrize("detection", [EXEC, USER])
+def test_records_that_are_not_one_to_a_line(name: str, detection: str) -> None:
+    data = JOINED_OR_SPLIT[name]
+    plan = one_rule(detection)
+    assert sifted(plan, "k8s_audit", data) == exactly(plan, data)
+
+
+ALIKE = (b"1", b"true", b"1.0", b'"1"', b'"true"', b'"1.0"', b"0", b"false", b"-0.0", b"0.0", b"-0")
+
+
+@pytest.mark.parametrize("path", ["verb", "user.username", "responseStatus.code", "sourceIPs"])
+@pytest.mark.parametrize("value", ["true", "1", "'1.0'", "'-0.0'", "'1'", "false", "0"])
+def test_values_that_python_holds_for_equal(path: str, value: str) -> None:
+    """`1 == 1.0 == True` in Python, and all three hash alike; a rule tells them apart."""
+    for modifier in ("", "|startswith"):
+        if modifier and value[0] != "'":
+            continue
+        plan = one_rule(f"{{s: {{{path}{modifier}: {value}}}, condition: s}}")
+        for order in (ALIKE, ALIKE[::-1], (*ALIKE[3:], *ALIKE[:3])):
+            lines = []
+            for alike in order:
+                document = members_of(CALM)
+                set_field(document, path, AsIs(alike.decode()))
+                lines.append(written(document).encode())
+            data = b"\n".join(lines)
+            one_by_one = [
+                hit for at, line in enumerate(lines, 1) for hit in one_hit(plan, line, at)
+            ]
+            assert exactly(plan, data).hits == one_by_one
+            assert sifted(plan, "k8s_audit", data).hits == one_by_one
+            assert sifted(plan, "k8s_audit", data, tuple(range(20))).hits == one_by_one
+
+
+def one_hit(plan: Plan, line: bytes, number: int) -> list[tuple[str, int]]:
+    """The hits of one line, from a plan that has seen nothing before."""
+    fresh = plan_for(plan.rules)
+    return [(title, number) for title, _ in exactly(fresh, line).hits]
+
+
+DOTTED = (
+    b'"objectRef.subresource":"exec"',
+    b'"objectRef.subresource":"\\u0000"',
+    b'"objectRef.subresource":["exec"]',
+    b'"user.username":"evil"',
+    b'"user.username":null',
+)
+
+
+@pytest.mark.parametrize("added", DOTTED)
+@pytest.mark.parametrize(
+    "detection",
+    [
+        "{s: {objectRef.subresource: exec}, condition: s}",
+        "{s: {user.username: evil}, condition: s}",
+        "{s: {verb: watch}, t: {objectRef.subresource: '?'}, condition: s and t}",
+        "{s: {verb: watch}, t: {objectRef.subresource: log}, condition: s and not t}",
+        "{s: {objectRef.subresource|re: '^.$'}, condition: s}",
+    ],
+)
+def test_keys_with_dots(added: bytes, detection: str) -> None:
+    data = CALM[:-1] + b"," + added + b"}\n" + CALM + b"\n"
+    plan = one_rule(detection)
+    assert sifted(plan, "k8s_audit", data) == exactly(plan, data)
