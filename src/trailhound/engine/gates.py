@@ -5,14 +5,15 @@ condition on those fields; an event is read whole only when it meets one. Nothin
 wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import re2
 
 from trailhound.engine.match import Matcher
-from trailhound.engine.tests import Check, GaveUp, any_of, utf8
-from trailhound.engine.values import text_of, texts_of
+from trailhound.engine.tests import Check, GaveUp, any_of, literals_of, utf8
+from trailhound.engine.values import folded_text, text_of
 from trailhound.rules.ir import (
     And,
     AtLeast,
@@ -20,7 +21,6 @@ from trailhound.rules.ir import (
     Equals,
     IsNull,
     Keyword,
-    Like,
     Not,
     Or,
     Path,
@@ -28,7 +28,6 @@ from trailhound.rules.ir import (
     SameAs,
     Some,
     Test,
-    Text,
 )
 
 Known = dict[Path, list[Any]]
@@ -39,7 +38,6 @@ Maybe = Callable[[Known], bool]
 
 _ANCHORS_LIMIT = 32
 _FIELDS_LIMIT = 8
-_LITERAL_LENGTH = 2
 
 
 def _ALWAYS(_known: Known) -> bool:  # noqa: N802 - stands among verdicts as a constant
@@ -131,7 +129,7 @@ class TextGate:
         """Make a gate of rules, each with tests of which some text must pass one."""
         self.rules = tuple(rule for rule, _ in rules)
         self._words: list[tuple[Candidate, frozenset[str] | None]] = [
-            (rule, _literals(tests)) for rule, tests in rules
+            (rule, literals_of(tests)) for rule, tests in rules
         ]
         known = [words for _, words in self._words if words is not None]
         self._always = tuple(rule for rule, words in self._words if words is None)
@@ -142,7 +140,7 @@ class TextGate:
         """Return the rules that may match."""
         if self._any is None:
             return self._always
-        text = "\n".join(texts_of(document)).lower()
+        text = folded_text(document)
         if self._any.search(utf8(text)) is None:
             return self._always
         return tuple(
@@ -177,10 +175,19 @@ def gates_for(
     free: list[Candidate] = []
     worded: list[tuple[Candidate, tuple[Test, ...]]] = []
     together = frozenset(discriminators)
-    for rule in rules:
+    choices = [
+        [anchor for anchor in anchors(rule.predicate) if all(map(usable, anchor))] for rule in rules
+    ]
+    # What many rules ask (`type: EXECVE`) is true of many events; what few ask tells more.
+    asked = Counter(item for options in choices for anchor in options for item in anchor.items())
+    for rule, options in zip(rules, choices, strict=True):
         best = min(
-            (anchor for anchor in anchors(rule.predicate) if all(map(usable, anchor))),
-            key=lambda anchor: (len(anchor.keys() - together), len(anchor)),
+            options,
+            key=lambda anchor: (
+                len(anchor.keys() - together),
+                len(anchor),
+                max(asked[item] for item in anchor.items()),
+            ),
             default=None,
         )
         if best is None:
@@ -201,7 +208,7 @@ def gates_for(
                 single.setdefault(path, []).append((rule, through))
                 tested.setdefault(path, []).extend(tests)
     gates = [Gate(discriminators, joint)] if joint else []
-    gates.extend(Gate((path,), held, _literals(tested[path])) for path, held in single.items())
+    gates.extend(Gate((path,), held, literals_of(tested[path])) for path, held in single.items())
     return Gates(tuple(gates), TextGate(worded), tuple(free))
 
 
@@ -240,7 +247,7 @@ def keyword_anchor(predicate: Predicate) -> tuple[Test, ...] | None:
     match predicate:
         case And():
             found = [keyword_anchor(item) for item in predicate.items]
-            known = [tests for tests in found if tests is not None and _literals(tests)]
+            known = [tests for tests in found if tests is not None and literals_of(tests)]
             return min(known, key=len, default=None)
         case Or():
             found = [keyword_anchor(item) for item in predicate.items]
@@ -255,22 +262,6 @@ def keyword_anchor(predicate: Predicate) -> tuple[Test, ...] | None:
 
 def _favouring(path: Path, options: list[Anchor]) -> Anchor:
     return min(options, key=lambda anchor: (len(anchor.keys() - {path}), len(anchor)))
-
-
-def _literals(tests: Sequence[Test]) -> frozenset[str] | None:
-    found: set[str] = set()
-    for test in tests:
-        if isinstance(test, Equals):
-            literal = text_of(test.value) or ""
-        elif isinstance(test, Like):
-            literal = max((p.text for p in test.parts if isinstance(p, Text)), key=len, default="")
-        else:
-            return None
-        literal = literal.lower()
-        if len(literal) < _LITERAL_LENGTH or "\n" in literal:
-            return None
-        found.add(literal)
-    return frozenset(found)
 
 
 def _merged(parts: Sequence[Anchor]) -> Anchor:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from trailhound.engine.tests import Check, any_of, check_of
-from trailhound.engine.values import getter, nodes, presence, text_of, texts_of
+from trailhound.engine.tests import Check, any_of, check_of, literals_of
+from trailhound.engine.values import folded_text, getter, nodes, presence, text_of, texts_of
 from trailhound.rules.ir import (
     And,
     AtLeast,
@@ -146,7 +146,15 @@ class _Compiler:
     def _keywords(self, tests: tuple[Test, ...]) -> Matcher:
         check: Check = any_of(tests)
 
-        return lambda document: any(map(check, texts_of(document)))
+        words = literals_of(tests)
+        if words is None:
+            return lambda document: any(map(check, texts_of(document)))
+
+        def search(document: Any) -> bool:
+            text = folded_text(document)
+            return any(word in text for word in words) and any(map(check, texts_of(document)))
+
+        return search
 
     def _at_least(self, node: AtLeast) -> Matcher:
         items = [self.compile(item) for item in node.items]

@@ -29,6 +29,8 @@ Check = Callable[[Any], bool]
 ValueTest = Equals | Like | Regex | InNetwork | Number | TimePart
 """Tests that need nothing but the value (all but `IsNull` and `SameAs`)."""
 
+_LITERAL_LENGTH = 2
+
 BACKTRACK_SECONDS = 0.25
 """How long a pattern that RE2 cannot run may take on one value."""
 
@@ -319,3 +321,23 @@ def _time_part(test: TimePart) -> Check:
             return False
 
     return check
+
+
+def literals_of(tests: Sequence[Test]) -> frozenset[str] | None:
+    """Return texts of which one, in lower case, is in every value that passes one of the tests.
+
+    None where no such texts are known, or they are too short to tell anything.
+    """
+    found: set[str] = set()
+    for test in tests:
+        if isinstance(test, Equals):
+            literal = text_of(test.value) or ""
+        elif isinstance(test, Like):
+            literal = max((p.text for p in test.parts if isinstance(p, Text)), key=len, default="")
+        else:
+            return None
+        literal = literal.lower()
+        if len(literal) < _LITERAL_LENGTH or "\n" in literal:
+            return None
+        found.add(literal)
+    return frozenset(found)

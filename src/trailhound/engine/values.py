@@ -1,7 +1,7 @@
 """Reading fields out of documents, and values as text."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -83,15 +83,27 @@ class _Texts:
     """The texts of the document that was asked for last: many rules in turn ask for them."""
 
     document: Any = None
-    texts: tuple[str, ...] = ()
+    texts: Sequence[str] = ()
+    folded: str = ""
 
 
-def texts_of(document: Any) -> tuple[str, ...]:
+def texts_of(document: Any) -> Sequence[str]:
     """Return `leaves`, remembered for the document at hand."""
     if _Texts.document is not document:
-        _Texts.texts = tuple(leaves(document))
+        flat = isinstance(document, dict)
+        texts = [v for v in document.values() if v.__class__ is str] if flat else []
+        if not flat or len(texts) != len(document):
+            texts = list(leaves(document))
+        _Texts.texts = texts
+        _Texts.folded = "\n".join(texts).lower()
         _Texts.document = document
     return _Texts.texts
+
+
+def folded_text(document: Any) -> str:
+    """Return all texts of a document in lower case, a line each; remembered as well."""
+    texts_of(document)
+    return _Texts.folded
 
 
 def _number_text(value: float) -> str:
