@@ -306,7 +306,7 @@ def consume(lines: list[str]) -> None:
     for item in items:
         if isinstance(item, Event):
             assert item.uid
-            assert item.envelope.time_ns >= 0
+            assert 0 <= item.envelope.time_ns < 1 << 63
             assert all(item.views.values())
             json.dumps([item.document, item.views, item.notes])
             for row in item.document["records"]:

@@ -461,7 +461,7 @@ def check(items: Iterable[Event | ParseFailure]) -> None:
     for item in items:
         if isinstance(item, Event):
             assert len(item.uid) == 32
-            assert item.envelope.time_ns is not None
+            assert -(1 << 63) <= item.envelope.time_ns < 1 << 63
         else:
             assert item.reason != "reader error", item.detail
 

@@ -42,7 +42,9 @@ _TYPED = frozenset(("time_ns", "class_uid", "activity_id", "outcome", "actor_gro
 
 def _typed(name: str, value: Any) -> Any:
     if name == "time_ns":
-        return value if isinstance(value, int) else (time_ns_of(value) or 0)
+        if isinstance(value, int):
+            return value if is_time_ns(value) else 0
+        return time_ns_of(value) or 0
     if name in ("class_uid", "activity_id"):
         return value if isinstance(value, int) else 0
     if name == "outcome":
@@ -72,7 +74,9 @@ def time_ns_of(value: object) -> int | None:
     """Read an ISO 8601 / RFC 3339 time, to nanoseconds since 1970 UTC; None if it is none.
 
     RFC 3339 section 5.6, with `T` or a space, any number of fraction digits (cut at nine),
-    and `Z`, `+hh:mm`, `+hhmm` or no offset, which is read as UTC.
+    and `Z`, `+hh:mm`, `+hhmm` or no offset, which is read as UTC. A leap second (section 5.7)
+    counts as the second before. None, too, for a time outside the years 1677 to 2262, which
+    64 bits do not hold.
     """
     if not isinstance(value, str) or not 10 <= len(value) <= 64:
         return None
@@ -93,14 +97,25 @@ def time_ns_of(value: object) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return None
+        if text[17:19] != "60":
+            return None
+        try:
+            moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}")
+        except ValueError:
+            return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
         delta = moment - _EPOCH
     except OverflowError:
         return None
-    return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + fraction_ns
+    time_ns = (delta.days * 86400 + delta.seconds) * 1_000_000_000 + fraction_ns
+    return time_ns if is_time_ns(time_ns) else None
+
+
+def is_time_ns(value: int) -> bool:
+    """Whether nanoseconds since 1970 fit 64 bits: the years 1677 to 2262."""
+    return -(1 << 63) <= value < 1 << 63
 
 
 def _text(value: Any) -> str:

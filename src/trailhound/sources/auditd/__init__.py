@@ -13,7 +13,7 @@ from trailhound.sources.auditd.accounts import Accounts, notes_on
 from trailhound.sources.auditd.assemble import Assembler, Group
 from trailhound.sources.auditd.catalogue import FIELDS, ROUTES
 from trailhound.sources.auditd.document import first_of, make_document
-from trailhound.sources.auditd.envelope import describe, describe_named
+from trailhound.sources.auditd.envelope import describe, describe_named, time_ns_in
 from trailhound.sources.auditd.fields import read_line, recognises
 from trailhound.sources.auditd.views import Processes, make_views
 from trailhound.sources.contract import Source
@@ -70,6 +70,9 @@ class AuditdReader:
                     "on its own.",
                     lost=False,
                 )
+        if time_ns_in(document["time"]) is None:
+            detail = "its header dates it after the year 2262; it counts as of 1970"
+            yield ParseFailure(origins[0], "unreadable time", detail, lost=False)
         for record in document["records"]:
             self._accounts.learn(group.host, record)
         by = first_of(document, "SYSCALL") or document["records"][0]

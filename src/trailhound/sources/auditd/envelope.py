@@ -7,7 +7,7 @@ from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.auditd.accounts import Known
 from trailhound.sources.auditd.document import NOBODY, Record, arguments, first_of, id_name
 from trailhound.sources.auditd.views import file_targets, plain_address, system_call, writes
-from trailhound.sources.mapping import map_envelope
+from trailhound.sources.mapping import is_time_ns, map_envelope
 
 FILE, MODULE, PROCESS, ACCOUNT, LOGON, NETWORK = 1001, 1005, 1007, 3001, 3002, 4001
 """OCSF classes: File System, Module, Process, Network Activity, Account Change,
@@ -114,7 +114,7 @@ def describe_named(known: Known, document: Mapping[str, Any]) -> Envelope:
         main = main if call else {**main, **known}
         by = {**by, **known}
     values: dict[str, Any] = {
-        "time_ns": _time_ns(document["time"]),
+        "time_ns": time_ns_in(document["time"]),
         "device": document["node"],
         "request_uid": f"{document['time']}:{document['serial']}",
         "session_uid": _known(by.get("ses", "")),
@@ -140,9 +140,11 @@ def _main(document: Mapping[str, Any], call: Record) -> Record:
     return call or first
 
 
-def _time_ns(time: str) -> int:
+def time_ns_in(time: str) -> int | None:
+    """Read `seconds.milliseconds`; None where 64 bits do not hold it (after the year 2262)."""
     seconds, _, fraction = time.partition(".")
-    return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0"))
+    time_ns = int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0"))
+    return time_ns if is_time_ns(time_ns) else None
 
 
 def _known(value: str) -> str:

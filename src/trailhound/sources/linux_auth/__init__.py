@@ -32,6 +32,7 @@ from trailhound.sources.syslog_lines import (
 from trailhound.sources.unwrap import host_in
 
 _HEAD = 4096
+_TIME, _HEADER = "unreadable time", "odd header"
 _AUDIT = re.compile(
     r"(?:\[[\w :.]{1,40}\] )?(?:audit: )?(?:node=\S{1,255} )?type=[\w\[\]-]{1,64} (?:msg=)?audit\(",
     re.ASCII,
@@ -98,7 +99,9 @@ class _Reader:
         if found.structured_data is not None:
             document["structured_data"] = found.structured_data
         self._lines.link(payload.origin.path, document)
-        odd = [reason for reason in (moment.odd, found.odd) if reason]
+        odd = [(_TIME, moment.odd)] if moment.odd else []
+        if found.odd:
+            odd.append((_HEADER, found.odd))
         return _give(payload, document, moment.notes, odd)
 
     def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
@@ -113,13 +116,15 @@ class _Reader:
         if journal.is_impostor(entry):
             notes = (*notes, IMPOSTOR)
         odd = []
+        if moment.inferred and "__REALTIME_TIMESTAMP" in entry:
+            odd.append((_TIME, "__REALTIME_TIMESTAMP is no time in microseconds"))
         if entry["MESSAGE"] is None:
-            odd.append("the message was too large for journalctl to print without --all")
+            odd.append((_HEADER, "the message was too large for journalctl to print without --all"))
         return _give(payload, document, notes, odd)
 
 
 def _give(
-    payload: Payload, document: dict[str, Any], notes: tuple[str, ...], odd: list[str]
+    payload: Payload, document: dict[str, Any], notes: tuple[str, ...], odd: list[tuple[str, str]]
 ) -> list[Event | ParseFailure]:
     family, readings = interpret(document)
     if len(readings) > 1:
@@ -136,7 +141,7 @@ def _give(
     given: list[Event | ParseFailure] = [
         Event("linux_auth", document, (payload.origin,), views, describe, notes)
     ]
-    given.extend(ParseFailure(payload.origin, "odd header", reason, lost=False) for reason in odd)
+    given.extend(ParseFailure(payload.origin, what, why, lost=False) for what, why in odd)
     return given
 
 

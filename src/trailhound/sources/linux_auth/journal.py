@@ -8,13 +8,13 @@ where it was too large to print.
 from collections.abc import Mapping
 from typing import Any
 
+from trailhound.sources.mapping import is_time_ns
 from trailhound.sources.syslog_lines import FACILITIES, SEVERITIES
 
 _MARKS = (
     *("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP", "__CURSOR"),
     *("_BOOT_ID", "_TRANSPORT", "SYSLOG_IDENTIFIER"),
 )
-_LAST_US = 253_402_300_800_000_000  # the year 10000
 
 
 def is_entry(document: Mapping[str, Any]) -> bool:
@@ -64,7 +64,7 @@ def time_ns_of_entry(entry: Mapping[str, Any]) -> int | None:
     """When journald received the entry, UTC nanoseconds; None where it does not say."""
     for name in ("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP"):
         text = text_of(entry.get(name))
-        if _is_number(text) and int(text) < _LAST_US:
+        if _is_number(text) and is_time_ns(int(text) * 1000):
             return int(text) * 1000
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from trailhound.sources.mapping import time_ns_of
+from trailhound.sources.mapping import is_time_ns, time_ns_of
 from trailhound.sources.syslog_lines import Stamp
 
 DEFAULT_YEAR = 2024
@@ -23,7 +23,7 @@ _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 _JUMP = 334 * _DAY  # about eleven months: a longer way back or ahead is a change of year
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_LAST_YEAR = 9998
+_LAST_YEAR = 2262
 _PATHS_KEPT = 1024
 
 
@@ -124,7 +124,7 @@ def stamp_in(known: Mapping[str, Any]) -> int | None:
 
 def _modified_ns(context: Mapping[str, Any]) -> int | None:
     modified = context.get("modified_ns")
-    return modified if isinstance(modified, int) else None
+    return modified if isinstance(modified, int) and is_time_ns(modified) else None
 
 
 def _stamped(value: object) -> int | None:
@@ -135,8 +135,8 @@ def _stamped(value: object) -> int | None:
         return None
     scale = next(scale for limit, scale in _SCALES if value < limit)
     if isinstance(value, float):  # which holds no more than microseconds
-        return round(value * (scale / 1000)) * 1000
-    return value * scale
+        value, scale = round(value * (scale / 1000)), 1000
+    return value * scale if is_time_ns(value * scale) else None
 
 
 _SCALES = ((1e11, _SECOND), (1e14, 1_000_000), (1e17, 1000), (1e20, 1))
@@ -147,7 +147,8 @@ def _at(year: int, month: int, day: int, clock_ns: int) -> int | None:
         days = date(year, month, day).toordinal() - _EPOCH_DAY
     except ValueError:
         return None
-    return days * _DAY + clock_ns
+    time_ns = days * _DAY + clock_ns
+    return time_ns if is_time_ns(time_ns) else None
 
 
 def _nearest(month: int, day: int, clock_ns: int, years: Any) -> int | None:
