@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 import re2
-import regex
 
 from trailhound.engine.values import text_of
 from trailhound.rules.ir import (
@@ -215,6 +214,8 @@ def _compile_re2(source: str) -> Any:
 
 
 def _backtracking(source: str) -> Callable[[str], bool]:
+    import regex  # noqa: PLC0415 - few rules need it, and every start would pay for it
+
     try:
         compiled = regex.compile(source)
     except (regex.error, ValueError, RecursionError) as error:
