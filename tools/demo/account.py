@@ -1,5 +1,4 @@
 """The AWS account's trail: how one call becomes a CloudTrail record."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from dataclasses import dataclass, field
 from typing import Any

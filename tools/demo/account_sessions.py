@@ -1,5 +1,4 @@
 """Who holds credentials of the account on an ordinary evening."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from typing import Any
 

@@ -1,5 +1,4 @@
 """The cluster's audit log: how one request becomes an `audit.k8s.io/v1` event."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,4 @@
 """Who calls the API server on an ordinary evening."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from typing import Any
 

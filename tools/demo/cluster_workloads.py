@@ -1,5 +1,4 @@
 """What runs on the cluster changes: releases, jobs, and people looking."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from demo.cast import DEBUG, NODES, REGISTRY, Node
 from demo.clock import MINUTE, SECOND, at

@@ -1,5 +1,4 @@
 """One Linux host: processes, logins, and what rsyslog and auditd write of them."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 import heapq
 from collections.abc import Callable, Sequence

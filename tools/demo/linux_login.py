@@ -1,5 +1,4 @@
 """What a Linux host does around logins: sshd, sudo and cron, in syslog and in auditd."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from collections.abc import Callable, Sequence
 

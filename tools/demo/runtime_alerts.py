@@ -1,5 +1,4 @@
 """Falco on the nodes: its JSON output, as written with `json_output: true`."""
-# ruff: noqa: PLR0917 -- counting is not judging
 
 from typing import Any
 
