@@ -4,26 +4,15 @@ One call takes one wrapping off; whoever calls looks at what came out before it 
 because a record that some source knows is no wrapping, whatever its fields are called.
 """
 
-import base64
-import binascii
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from trailhound.model.records import Origin, ParseFailure, Payload
+from trailhound.sources.encoded import Aside, decoded
 
 WRAPPINGS_TAKEN_OFF = 8
 """Wrappings inside one another that are taken off before a record counts as unknown."""
-
-
-class Aside(Struct, frozen=True):
-    """Stands where a record was expected: what to say of it instead."""
-
-    reason: str
-    detail: str
-    lost: bool = True
 
 
 Content = tuple[Any, Mapping[str, Any]]
@@ -199,6 +188,37 @@ def _insights_export(document: _Document) -> Iterable[Content] | None:
     return [(message, _except(document, "@message", "@ptr"))]
 
 
+def _kinesis(document: _Document) -> Iterable[Content] | None:
+    """Kinesis records as Lambda functions get them, and as `aws kinesis get-records` does."""
+    inner = document.get("kinesis", document)
+    if not isinstance(inner, dict):
+        return None
+    name = "data" if inner is not document else "Data"
+    if not isinstance(inner.get(name), str) or (name == "Data" and "PartitionKey" not in inner):
+        return None
+    known = {**_except(document, "kinesis", "Data"), **_except(inner, name)}
+    return ((content, known) for content in decoded(inner[name], "Kinesis record"))
+
+
+def _firehose(document: _Document) -> Iterable[Content] | None:
+    """Amazon Data Firehose: records for Lambda transformation and HTTP endpoints."""
+    if not isinstance(document.get("data"), str) or not document.keys() <= _FIREHOSE_KEYS:
+        return None
+    known = _except(document, "data")
+    return ((content, known) for content in decoded(document["data"], "Firehose record"))
+
+
+_FIREHOSE_KEYS = {"data", "recordId", "approximateArrivalTimestamp", "kinesisRecordMetadata"}
+
+
+def _awslogs(document: _Document) -> Iterable[Content] | None:
+    """CloudWatch Logs subscriptions as Lambda functions get them."""
+    inner = document.get("awslogs")
+    if not isinstance(inner, dict) or not isinstance(inner.get("data"), str):
+        return None
+    return ((content, {}) for content in decoded(inner["data"], "CloudWatch Logs message"))
+
+
 def _eventbridge(document: _Document) -> Iterable[Content] | None:
     """Amazon EventBridge User Guide, "Event structure"."""
     detail = document.get("detail")
@@ -253,6 +273,29 @@ def _azure_records(document: _Document) -> Iterable[Content] | None:
     return None if records is None else ((record, {}) for record in records)
 
 
+def _log_analytics(document: _Document) -> Iterable[Content] | None:
+    """Azure Monitor Logs, query API: tables of columns and rows."""
+    tables = _objects(document.get("tables"))
+    if not tables or not isinstance(tables[0].get("rows"), list):
+        return None
+    return itertools.chain.from_iterable(map(_rows, tables))
+
+
+def _rows(table: object) -> Iterator[Content]:
+    if not isinstance(table, dict) or not isinstance(table.get("rows"), list):
+        yield table, {}
+        return
+    columns = table.get("columns")
+    listed = columns if isinstance(columns, list) else []
+    names = [column.get("name") if isinstance(column, dict) else None for column in listed]
+    for row in table["rows"]:
+        cells = row if isinstance(row, list) else []
+        yield (
+            {name: cell for name, cell in zip(names, cells, strict=False) if isinstance(name, str)},
+            {},
+        )
+
+
 def _aks(document: _Document) -> Iterable[Content] | None:
     """AKS control plane logs: `properties.log`; in the AzureDiagnostics table `log_s`."""
     properties = document.get("properties")
@@ -276,15 +319,7 @@ def _pubsub(document: _Document) -> Iterable[Content] | None:
     if not isinstance(message, dict) or not isinstance(message.get("data"), str):
         return None
     known = _except(message, "data")
-    try:
-        data = base64.b64decode(message["data"], validate=True)
-    except (binascii.Error, ValueError) as error:
-        return [(Aside("invalid base64", f"Pub/Sub message: {error}"), known)]
-    text = data.decode(errors="replace")
-    contents: list[Content] = [(text, known)]
-    if "\ufffd" in text and "\ufffd".encode() not in data:
-        contents.insert(0, (Aside("invalid UTF-8", "in a Pub/Sub message", lost=False), known))
-    return contents
+    return ((content, known) for content in decoded(message["data"], "Pub/Sub message"))
 
 
 def _cloud_logging_list(document: _Document) -> Iterable[Content] | None:
@@ -337,7 +372,11 @@ _WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
     ("records", True, _records, ("Records",)),
     ("cloudwatch", True, _cloudwatch_subscription, ("messageType",)),
     ("azure", True, _azure_records, ("records",)),
+    ("log-analytics", True, _log_analytics, ("tables",)),
     ("aks", False, _aks, ("properties", "log_s")),
+    ("kinesis", False, _kinesis, ("kinesis", "Data")),
+    ("awslogs", False, _awslogs, ("awslogs",)),
+    ("firehose", False, _firehose, ("data",)),
     ("eventbridge", False, _eventbridge, ("detail",)),
     ("cloudwatch-query", True, _cloudwatch_query, ("events",)),
     ("cloudwatch-insights", True, _cloudwatch_insights, ("results",)),

@@ -3,7 +3,7 @@
 The model is `Event` of audit.k8s.io/v1 (Kubernetes API reference, "kube-apiserver Audit
 Configuration (v1)"); v1beta1 and v1alpha1 are read as they are, they differ in few fields.
 EKS and AKS log that event itself, GKE an audit log entry of Google Cloud, which is turned
-into one.
+into one, as are the rows of the tables that AKS can log to.
 """
 
 import re
@@ -16,14 +16,22 @@ from trailhound.model.events import Envelope, Event, View
 from trailhound.model.logsource import LogSource, Route
 from trailhound.model.records import ParseFailure, Payload
 from trailhound.sources.contract import Gate, Source
+from trailhound.sources.k8s_audit.aks import is_row, row_as_audit_event
 from trailhound.sources.k8s_audit.catalogue import AUDIT_VIEW, FIELDS, GCP_VIEW
-from trailhound.sources.k8s_audit.envelope import describe, describe_gke, describe_in, has_time
+from trailhound.sources.k8s_audit.envelope import (
+    describe,
+    describe_aks,
+    describe_gke,
+    describe_in,
+    has_time,
+)
 from trailhound.sources.k8s_audit.gcp_names import under_rule_names
 from trailhound.sources.k8s_audit.gke import as_audit_event, is_log_entry
 from trailhound.sources.mapping import value_at
 from trailhound.sources.unwrap import host_in
 
 _GROUP = "audit.k8s.io/"
+_AKS_NOTES = ("the audit event was put together again from a row of AKSAudit",)
 _GKE_NOTES = ("the audit event was put together again from a log entry of GKE",)
 
 
@@ -41,7 +49,9 @@ def _is_native(document: Mapping[str, Any]) -> bool:
 
 def _recognises(payload: Payload) -> bool:
     document = payload.document
-    return document is not None and (_is_native(document) or is_log_entry(document))
+    return document is not None and (
+        _is_native(document) or is_log_entry(document) or is_row(document)
+    )
 
 
 class _Reader:
@@ -58,6 +68,11 @@ class _Reader:
         if _is_native(document):
             cluster = _cluster(payload.context) if payload.context else ""
             known = partial(describe_in, cluster) if cluster else describe
+        elif is_row(document):
+            cluster = _cluster({**payload.context, "_ResourceId": document.get("_ResourceId")})
+            known = partial(describe_aks, cluster)
+            event, notes = row_as_audit_event(document), _AKS_NOTES
+            views = {AUDIT_VIEW: (event,)}
         else:
             known = describe_gke
             event, notes = as_audit_event(document), _GKE_NOTES

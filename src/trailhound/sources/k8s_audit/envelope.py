@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from trailhound.model.events import Envelope, Outcome
+from trailhound.sources.k8s_audit.aks import row_as_audit_event
 from trailhound.sources.k8s_audit.gke import as_audit_event
 from trailhound.sources.mapping import EnvelopeMap, Getter, map_envelope, time_ns_of, value_at
 
@@ -68,6 +69,11 @@ def describe_gke(document: _Document) -> Envelope:
     cluster = value_at(document, "resource.labels.cluster_name")
     event = as_audit_event(document)
     return describe_in(cluster, event) if isinstance(cluster, str) else describe(event)
+
+
+def describe_aks(cluster: str, document: _Document) -> Envelope:
+    """Return the envelope of a row of an AKS table."""
+    return describe_in(cluster, row_as_audit_event(document))
 
 
 def has_time(document: _Document) -> bool:
