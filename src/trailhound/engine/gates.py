@@ -6,7 +6,7 @@ wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import re2
@@ -38,6 +38,7 @@ Maybe = Callable[[Known], bool]
 
 _ANCHORS_LIMIT = 32
 _FIELDS_LIMIT = 8
+_REMEMBERED_LENGTH = 400
 
 
 def _ALWAYS(_known: Known) -> bool:  # noqa: N802 - stands among verdicts as a constant
@@ -47,6 +48,11 @@ def _ALWAYS(_known: Known) -> bool:  # noqa: N802 - stands among verdicts as a c
 def is_text(value: Any) -> bool:
     """Whether a value is no number: a text, null, or a mark for nothing at all."""
     return not isinstance(value, int | float)
+
+
+def is_short(values: Iterable[Any]) -> bool:
+    """Whether values are worth remembering: long ones rarely come again, and fill memory."""
+    return sum(len(value) for value in values if isinstance(value, str)) <= _REMEMBERED_LENGTH
 
 
 class Candidate:
@@ -68,7 +74,7 @@ class Gate:
     for events that look alike; the memory is bounded.
     """
 
-    MEMORY = 50_000
+    MEMORY = 10_000
 
     def __init__(
         self,
@@ -104,7 +110,8 @@ class Gate:
         if found is None:
             found = self._decide(values)
             # 1, 1.0 and True are one key of a dictionary, and three values to a rule.
-            if all(is_text(value) for field in values for value in field):
+            flat = [value for field in values for value in field]
+            if all(map(is_text, flat)) and is_short(flat):
                 if len(self._memory) >= self.MEMORY:
                     self._memory.clear()
                 self._memory[values] = found

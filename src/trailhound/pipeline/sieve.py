@@ -16,7 +16,7 @@ import msgspec
 import re2
 from msgspec import UNSET
 
-from trailhound.engine.gates import Candidate, Gate, Gates, TextGate, is_text
+from trailhound.engine.gates import Candidate, Gate, Gates, TextGate, is_short, is_text
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Path, Source
@@ -162,9 +162,10 @@ class Sieve:
             raise TypeError("not a text in a field of the joint gate")
         present = sum(value is not UNSET for value in values)
         verdict = (present, self._joint.alive(tuple(map(_as_values, values))))
-        if len(self._heads) >= Gate.MEMORY:
-            self._heads.clear()
-        self._heads[key] = verdict
+        if is_short(key):
+            if len(self._heads) >= Gate.MEMORY:
+                self._heads.clear()
+            self._heads[key] = verdict
         return verdict
 
     def _sift_slowly(self, block: Block) -> Sifted:
@@ -282,9 +283,10 @@ class _Column:
         known = self._memory.get(name)
         if known is None:
             known = self._gate.alive((_as_values(key),))
-            if len(self._memory) >= Gate.MEMORY:
-                self._memory.clear()
-            self._memory[name] = known
+            if is_short((key,)):
+                if len(self._memory) >= Gate.MEMORY:
+                    self._memory.clear()
+                self._memory[name] = known
         return known
 
 
