@@ -24,6 +24,8 @@ GROUPS_PER_EVENT = 16
 """An event with lists in its group fields counts in at most so many groups."""
 
 _SWEEP_EVERY = 50_000
+_EVENTS_HELD = 200
+"""Events that a group keeps before its condition holds; later ones are only counted."""
 
 Key = tuple[str | None, ...]
 
@@ -43,6 +45,16 @@ class Feed(NamedTuple):
     event: Event
 
 
+class _Held(NamedTuple):
+    """What a group remembers of a feed."""
+
+    time_ns: int
+    rule: int
+    values: tuple[str, ...]
+    event: Event | None
+    """None where it would not become evidence: a million failed logins need not be kept."""
+
+
 @dataclass(slots=True)
 class _Episode:
     start_ns: int
@@ -54,19 +66,21 @@ class _Episode:
     result: float = 0
     rules: Counter[int] = field(default_factory=Counter)
 
-    def add(self, feed: Feed) -> None:
+    def add(self, held: Feed | _Held) -> None:
         self.count += 1
-        self.end_ns = feed.time_ns
-        self.rules[feed.rule] += 1
+        self.end_ns = held.time_ns
+        self.rules[held.rule] += 1
+        if held.event is None:
+            return
         if len(self.head) < EVENTS_KEPT // 2:
-            self.head.append(feed.event)
+            self.head.append(held.event)
         else:
-            self.tail.append(feed.event)
+            self.tail.append(held.event)
 
 
 @dataclass(slots=True)
 class _Group:
-    feeds: deque[Feed] = field(default_factory=deque)
+    feeds: deque[_Held] = field(default_factory=deque)
     rules: Counter[int] = field(default_factory=Counter)
     distinct: Counter[str] = field(default_factory=Counter)
     numbers: list[float] = field(default_factory=list)
@@ -166,7 +180,8 @@ def _take(plan: Plan, state: WindowState, feed: Feed) -> Iterator[Finding]:
             episode = None
         if episode is None:
             first = group.feeds[0]
-            episode = group.episode = _Episode(first.time_ns, first.event.uid)
+            evidence = first.event or feed.event
+            episode = group.episode = _Episode(first.time_ns, evidence.uid)
             for earlier in group.feeds:
                 episode.add(earlier)
         else:
@@ -210,7 +225,9 @@ def _expire(window: Window, group: _Group, now_ns: int) -> None:
 
 
 def _enter(window: Window, group: _Group, feed: Feed) -> None:
-    group.feeds.append(feed)
+    wanted = group.episode is None and len(group.feeds) < _EVENTS_HELD
+    event = feed.event if wanted else None
+    group.feeds.append(_Held(feed.time_ns, feed.rule, feed.values, event))
     group.rules[feed.rule] += 1
     if window.kind == "value_count":
         group.distinct.update(feed.values)
@@ -219,7 +236,7 @@ def _enter(window: Window, group: _Group, feed: Feed) -> None:
             bisect.insort(group.numbers, number)
 
 
-def _numbers(feed: Feed) -> list[float]:
+def _numbers(feed: Feed | _Held) -> list[float]:
     numbers = (number_of(value) for value in feed.values)
     return [float(number) for number in numbers if number is not None and number == number]  # noqa: PLR0124 - drops NaN
 
