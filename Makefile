@@ -37,10 +37,10 @@ demo: .venv/.installed
 	@echo '  $(BIN)/trailhound scan /var/log --level medium'
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest -n 2 -m 'not slow'
+	@$(BIN)/python -m pytest -n 2 -rs -m 'not slow'
 
 test-long: .venv/.installed-dev
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 -rs
 
 check: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -59,15 +59,13 @@ def run(command: str, folder: Path) -> str:
     Raises:
         RuntimeError: if a program in it cannot be found, or fails in a way nobody documents.
     """
-    # Rules are compiled once, for all documents.
-    cache = os.environ.get("XDG_CACHE_HOME", str(folder / ".cache"))
     done = subprocess.run(  # noqa: S603 - commands of our own documents
         ["/bin/bash", "-c", command],
         cwd=folder,
         env={
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
-            "XDG_CACHE_HOME": cache,
+            "XDG_CACHE_HOME": str(ROOT / "build" / "cache"),  # rules are compiled once
             "COLUMNS": "80",
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
