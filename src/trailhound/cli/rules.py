@@ -15,7 +15,7 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.coverage import ViewCoverage, coverage, coverage_against
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.rules.describe import describe
-from trailhound.rules.ir import And, AtLeast, Not, Or, Predicate, Rule, Some
+from trailhound.rules.ir import And, AtLeast, Not, Note, Or, Predicate, Rule, Some
 from trailhound.sinks.escape import visible
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def _list(options: argparse.Namespace) -> int:
 def _lint(options: argparse.Namespace) -> int:
     loaded = loaded_rules(options)
     errors = loaded.ruleset.errors
-    notes = [(rule, note) for rule in loaded.ruleset.rules for note in rule.notes]
+    notes = [
+        (rule, note) for rule in loaded.ruleset.rules for note in (*rule.notes, *_blind_spots(rule))
+    ]
     if options.json:
         report = {
             "errors": msgspec.to_builtins(errors),
@@ -97,6 +99,22 @@ def _lint(options: argparse.Namespace) -> int:
             print(f"note: {rule.info.path}:{line}: {visible(note.text)}")
         print(f"{len(loaded.ruleset.rules)} rules, {len(errors)} errors, {len(notes)} notes")
     return EXIT_FINDINGS if errors else 0
+
+
+def _blind_spots(rule: Rule) -> list[Note]:
+    """Tell what a rule asks for that can never be there."""
+    if rule.predicate is None:
+        return []
+    views = coverage(rule)
+    if not views:
+        return [Note(f"no source here serves {rule.logsource}: the rule can never match")]
+    known = {field.name for view in views for field in view.fields if field.known}
+    asked = dict.fromkeys(field.name for view in views for field in view.fields)
+    return [
+        Note(f"field {name!r} can never be present in {rule.logsource}")
+        for name in asked
+        if name not in known
+    ]
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -65,7 +65,8 @@ class Spool:
 
     def _write(self) -> None:
         if self._file is None:
-            self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="trailhound-"))
+            file = tempfile.TemporaryFile(prefix="trailhound-")  # noqa: SIM115 - kept for the run
+            self._file = cast("BinaryIO", file)
         self._held.sort()
         start = self._file.seek(0, 2)
         for entry in self._held:
