@@ -84,11 +84,11 @@ class Yardstick:
         return cls(own["reading_s"] * scale, own["reading_cpu_s"] * scale)
 
     def row(self, part: str, what: str, taken: Taken, goal: str = "", **more: Any) -> Row:
-        """A row with both ratios; a goal that is a bare number is one for the wall ratio."""
-        wall = taken.wall_s / self.wall_s
+        """A row with both ratios; a goal that is a bare number is one for both of them."""
+        wall, cpu = taken.wall_s / self.wall_s, taken.cpu_s / self.cpu_s
         limit = re.fullmatch(r"≤ ([\d.]+)", goal)
-        met = wall <= float(limit[1]) if limit else None
-        return Row(part, what, wall, taken.cpu_s / self.cpu_s, **{"goal": goal, "met": met, **more})
+        met = max(wall, cpu) <= float(limit[1]) if limit else None
+        return Row(part, what, wall, cpu, **{"goal": goal, "met": met, **more})
 
 
 def _memory_row(part: str, what: str, peak_mb: float) -> Row:
@@ -157,7 +157,8 @@ def speed(bench: Bench, kind: str) -> None:
         times = theirs.wall_s / done["all"].wall_s
         judged: dict[str, Any] = {}
         if kind in _WITH_GOALS:
-            judged = {"goal": "≥ 5 × ours", "met": times >= 5}
+            work = theirs.cpu_s / done["all"].cpu_s
+            judged = {"goal": "≥ 5 × ours", "met": min(times, work) >= 5}
         bench.add(base.row(part, what, theirs, note=f"{times:.1f} × our time; {told}", **judged))
 
 
@@ -179,11 +180,11 @@ def many_rules(bench: Bench) -> None:
         part = f"Many rules: {TITLES[kind]}, real ones multiplied with changed values"
         small, large = taken[f"50 {kind}"], taken[f"500 {kind}"]
         times = large.wall_s / small.wall_s
-        note = f"{times:.2f} × 50 rules; cpu {large.cpu_s / small.cpu_s:.2f} ×"
+        work = large.cpu_s / small.cpu_s
+        met = max(times, work) <= 1.5
+        note = f"{times:.2f} × 50 rules; cpu {work:.2f} ×"
         bench.add(base.row(part, "50 rules", small))
-        bench.add(
-            base.row(part, "500 rules", large, "≤ 1.5 × 50 rules", met=times <= 1.5, note=note)
-        )
+        bench.add(base.row(part, "500 rules", large, "≤ 1.5 × 50 rules", met=met, note=note))
 
 
 def memory(bench: Bench, size_bytes: int) -> None:
