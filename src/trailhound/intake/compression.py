@@ -12,6 +12,8 @@ import zstandard
 READ_BYTES = 128 * 1024
 # One kilobyte of hostile zstd may become 32 MB (blocks of four bytes that stand for 128 kB).
 _ZSTD_SLICE = 1024
+_SCENT_BYTES = 256
+_XZ_MEMORY_BYTES = 256 * 1024 * 1024
 
 
 class Damaged(Exception):
@@ -24,7 +26,7 @@ def plain_chunks(stream: BinaryIO) -> Iterator[bytes]:
     gzip (RFC 1952, all members), zstd (RFC 8878, all frames), bzip2, xz; UTF-16 with a byte
     order mark becomes UTF-8. Raises `Damaged` after the last good byte.
     """
-    head = stream.read(READ_BYTES)
+    head = _at_least(stream, _SCENT_BYTES)
     for magic, decompress in _FORMATS:
         if head.startswith(magic):
             yield from decompress(head, stream)
@@ -33,9 +35,36 @@ def plain_chunks(stream: BinaryIO) -> Iterator[bytes]:
         if head.startswith(mark):
             yield from _transcoded(head, stream, encoding)
             return
+    if (unmarked := _utf16_of(head)) is not None:
+        yield from _transcoded(head, stream, unmarked)
+        return
     while head:
         yield head
         head = stream.read(READ_BYTES)
+
+
+def _at_least(stream: BinaryIO, size_bytes: int, head: bytes = b"") -> bytes:
+    """Read until there are so many bytes or no more; a pipe may give few at a time."""
+    parts = [head]
+    size = len(head)
+    while size < size_bytes and (data := stream.read(READ_BYTES)):
+        parts.append(data)
+        size += len(data)
+    return b"".join(parts)
+
+
+def _utf16_of(head: bytes) -> str | None:
+    """Return the encoding of UTF-16 without a byte order mark, known by the zeros in it."""
+    scent = head[: _SCENT_BYTES & ~1]
+    if len(scent) < 16:
+        return None
+    for encoding, letters, zeros in (
+        ("utf-16-le", scent[0::2], scent[1::2]),
+        ("utf-16-be", scent[1::2], scent[0::2]),
+    ):
+        if 4 * zeros.count(0) >= 3 * len(zeros) and 8 * letters.count(0) <= len(letters):
+            return encoding
+    return None
 
 
 def _gzip(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
@@ -50,7 +79,8 @@ def _gzip(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
         if data:
             yield data
         if member.eof:
-            head = member.unused_data or stream.read(READ_BYTES)
+            # The two bytes of the next mark may come in two reads.
+            head = _at_least(stream, 2, member.unused_data)
             if not head.strip(b"\0"):  # tar-style padding after the last member
                 return
             if not head.startswith(b"\x1f\x8b"):
@@ -131,5 +161,5 @@ _FORMATS: tuple[tuple[bytes, Callable[[bytes, BinaryIO], Iterator[bytes]]], ...]
     (b"\x1f\x8b", _gzip),
     (b"\x28\xb5\x2f\xfd", _zstd),
     (b"BZh", _stdlib("bzip2", bz2.BZ2Decompressor)),
-    (b"\xfd7zXZ\x00", _stdlib("xz", lzma.LZMADecompressor)),
+    (b"\xfd7zXZ\x00", _stdlib("xz", lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES))),
 )

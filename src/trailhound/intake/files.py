@@ -68,6 +68,9 @@ def read_blocks(
         Blocks and records; a `ParseFailure` for what is damaged or unreadable. Never raises
         for anything that a file holds.
     """
+    if file.path == STDIN and sys.stdin is None:
+        yield ParseFailure(Origin(STDIN, 0), "unreadable file", "standard input is closed")
+        return
     try:
         stream = (
             cast("BinaryIO", sys.stdin.buffer)
@@ -86,6 +89,8 @@ def read_blocks(
             for item in blocks(file.path, chunks, resumed=file.start > 0):
                 if isinstance(item, Block):
                     lines = item.line + len(item.ends) - 1
+                elif isinstance(item, RawRecord):
+                    lines = item.origin.line
                 yield item
     except OSError as error:
         reason = error.strerror or str(error)
@@ -116,13 +121,12 @@ def _part(stream: BinaryIO, file: InputFile, progress: Callable[[int], None]) ->
             return
         if past > 0:
             # The last line of the part goes on; it ends with the next line end.
-            rest = [chunk]
+            yield chunk
             while chunk := stream.read(READ_BYTES):
                 last = chunk.find(b"\n")
-                rest.append(chunk[: last + 1] if last >= 0 else chunk)
+                yield chunk[: last + 1] if last >= 0 else chunk
                 if last >= 0:
                     break
-            yield from rest
             return
         at += len(chunk)
         progress(len(chunk))
@@ -147,7 +151,9 @@ def _below(path: str) -> Iterator[InputFile]:
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         yield InputFile(path, size, status.st_mtime_ns)
         return
-    for folder, folders, names in os.walk(path):
+    unread: list[str] = []
+    walk = os.walk(path, onerror=lambda error: unread.append(str(error.filename)))
+    for folder, folders, names in walk:
         folders.sort()
         for name in sorted(names):
             file = Path(folder, name)
@@ -159,6 +165,9 @@ def _below(path: str) -> Iterator[InputFile]:
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield InputFile(str(file), status.st_size, status.st_mtime_ns)
+    for name in unread:
+        # A folder that may not be listed: reading it later says so.
+        yield InputFile(name, 0)
 
 
 class _Counted(io.RawIOBase):

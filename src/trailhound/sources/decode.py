@@ -58,12 +58,14 @@ class Decoder:
             self._modified_ns = record.modified_ns
             self._known = {"modified_ns": record.modified_ns} if record.modified_ns else {}
         data = record.data
+        # An element that was cut out of its list keeps its number.
+        numbers = itertools.count(record.origin.element or 1)
         if data[:1] == b"{":
-            yield from self._json(data, self._outermost(record), itertools.count(1))
+            yield from self._json(data, self._outermost(record), numbers)
             return
         bare = data.lstrip(_BLANK_BYTES)
         if bare[:1] in (b"{", b"["):
-            yield from self._json(data, self._outermost(record), itertools.count(1))
+            yield from self._json(data, self._outermost(record), numbers)
         elif bare:
             yield from self._line(data, record.origin)
 
