@@ -25,7 +25,7 @@ help:
 
 demo: .venv/.installed
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@cp -R examples/demo/*/ $(DEMO)/ 2>/dev/null || cp -R examples/demo/. $(DEMO)/
+	@cp -R examples/demo/. $(DEMO)/
 	@TZ=UTC touch -t 202611122230 $(DEMO)/node-2/syslog
 	@$(BIN)/trailhound scan $(DEMO)/*/
 	@echo

@@ -70,7 +70,11 @@ make_venv() {
         "Another Python:        make demo PYTHON=/path/to/python3.12"
 }
 
-if ! usable "$VENV/bin/python" || ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+has_pip() {
+    "$1" -m pip --version >/dev/null 2>&1 || "$1" -m ensurepip >/dev/null 2>&1
+}
+
+if ! usable "$VENV/bin/python" || ! has_pip "$VENV/bin/python"; then
     python=$(find_python "$1")
     echo "Making $VENV with $("$python" --version) ..."
     make_venv "$python"
