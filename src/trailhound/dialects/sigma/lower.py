@@ -23,6 +23,7 @@ from trailhound.rules.ir import (
     Compare,
     Exists,
     Field,
+    IsNull,
     Keyword,
     Not,
     Or,
@@ -36,6 +37,10 @@ _BLOCK_FIELD = "trailhound array block "
 
 Blocks = dict[str, tuple[str, bool, Any]]
 """Stand-in field name → (field, every, definition) of the array blocks taken out of a rule."""
+
+
+class BadCondition(Exception):
+    """The condition of a rule asks for something that its detections do not have."""
 
 
 def take_out_blocks(definition: Any, blocks: Blocks) -> Any:
@@ -99,7 +104,7 @@ class Lowering:
         if isinstance(node, ConditionSelector):
             named = node.resolve_referenced_detections(self._detections)
             if not named:
-                raise Unsupported(f"'{' of '.join(node.args)}' fits no detection")
+                raise BadCondition(f"'{' of '.join(node.args)}' fits no detection")
             items = tuple(self._identifier(item.identifier) for item in named)
             label = f"{node.args[0]} of {node.args[1]}"
             return And(items, label) if node.cond_class is ConditionAND else Or(items, label)
@@ -114,7 +119,7 @@ class Lowering:
     def _identifier(self, name: str) -> Predicate:
         detection = self._detections.detections.get(name)
         if detection is None:
-            raise Unsupported(f"condition names detection {name!r}, which is not defined")
+            raise BadCondition(f"it names detection {name!r}, which is not defined")
         predicate = self._detection(detection)
         if isinstance(predicate, And | Or) and not predicate.label:
             return type(predicate)(predicate.items, name)
@@ -135,8 +140,10 @@ class Lowering:
         if item.field is not None and item.field in self._blocks:
             return self._block(item.field)
         options = [self._value(item.field, value) for value in item.value]
-        if not options:
-            options = [Or(())]
+        if not options and item.field is None:
+            raise Unsupported("a detection is empty")
+        if not options:  # as pySigma has it: a field with an empty list has no value
+            options = [Compare(self._taxonomy.field(item.field or ""), IsNull())]
         if len(options) == 1:
             predicate = options[0]
         elif item.value_linking is ConditionAND:

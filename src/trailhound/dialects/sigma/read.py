@@ -17,7 +17,7 @@ from sigma.filters import SigmaFilter
 from sigma.rule import SigmaLogSource, SigmaRule, SigmaRuleBase
 
 from trailhound.dialects.contract import Placeholders, RuleFile
-from trailhound.dialects.sigma.lower import Blocks, Lowering, take_out_blocks
+from trailhound.dialects.sigma.lower import BadCondition, Blocks, Lowering, take_out_blocks
 from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
 from trailhound.dialects.sigma.text import Document, YamlError, read_documents
@@ -275,15 +275,20 @@ def _parsed(parse: Callable[[], Any], document: Document) -> Any:
     except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
         raise _Rejected(_sentence(error), _line_of(document, error)) from None
     for problem in parsed.errors:
-        if not isinstance(problem, _HARMLESS):
+        if not isinstance(problem, _HARMLESS) and not _is_of_a_tag(problem):
             raise _Rejected(_sentence(problem), _line_of(document, problem))
     return parsed
+
+
+def _is_of_a_tag(problem: Exception) -> bool:
+    # pySigma has an error for tags and does not use it for this one.
+    return type(problem) is sigma_errors.SigmaValueError and "tag" in str(problem).lower()
 
 
 def _lowered(lowering: Lowering, document: Document, section: str) -> Predicate:
     try:
         return lowering.conditions()
-    except sigma_errors.SigmaConditionError as error:
+    except (sigma_errors.SigmaConditionError, BadCondition) as error:
         line = document.line_of(section, "condition")
         raise _Rejected(f"condition: {_sentence(error)}", line) from None
     except (Unsupported, ValueError, TypeError, RecursionError) as error:
@@ -304,6 +309,9 @@ def _line_of(document: Document, error: Exception) -> int:
         return document.line_of("level")
     # pySigma says what is wrong, not where; the word it quotes usually leads to the line.
     message = str(error)
+    for value, line in document.values.items():
+        if len(value) > 1 and f"'{value}'" in message:
+            return line
     for keys, line in sorted(document.lines.items(), key=lambda entry: -len(entry[0])):
         if keys[0] in ("detection", "filter") and any(
             len(word) > 1 and f"'{word}'" in message for word in keys[-1].split("|")

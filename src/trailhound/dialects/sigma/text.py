@@ -19,6 +19,8 @@ class Document(Struct, frozen=True):
     """Key path → 1-based line, for mappings."""
     duplicates: tuple[tuple[str, int], ...]
     """Keys that stand twice in one mapping: (dotted key path, line of the second)."""
+    values: dict[str, int]
+    """Plain value → 1-based line on which it first stands."""
 
     def line_of(self, *keys: str) -> int:
         """Line of the deepest known part of a key path."""
@@ -53,14 +55,17 @@ def read_documents(text: str) -> list[Document]:
                 node = loader.get_node()
                 lines: dict[tuple[str, ...], int] = {}
                 duplicates: list[tuple[str, int]] = []
-                _walk(node, lines, duplicates)
+                values: dict[str, int] = {}
+                _walk(node, lines, duplicates, values)
                 start = node.start_mark.line + 1
                 content = loader.construct_document(node)
-                documents.append(Document(content, start, lines, tuple(duplicates)))
+                documents.append(Document(content, start, lines, tuple(duplicates), values))
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if "end of stream" in (error.problem or ""):  # what was never closed began elsewhere
+            mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise YamlError(f"not valid YAML: {error.problem or error.context}", line, column) from None
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
@@ -69,7 +74,10 @@ def read_documents(text: str) -> list[Document]:
 
 
 def _walk(
-    root: yaml.Node, lines: dict[tuple[str, ...], int], duplicates: list[tuple[str, int]]
+    root: yaml.Node,
+    lines: dict[tuple[str, ...], int],
+    duplicates: list[tuple[str, int]],
+    values: dict[str, int],
 ) -> None:
     seen_nodes = 0
     stack: list[tuple[yaml.Node, tuple[str, ...]]] = [(root, ())]
@@ -92,4 +100,6 @@ def _walk(
                 lines.setdefault(here, line)
                 stack.append((value_node, here))
         elif isinstance(node, yaml.SequenceNode):
-            stack.extend((item, path) for item in node.value)
+            stack.extend((item, path) for item in reversed(node.value))
+        else:
+            values.setdefault(str(node.value), node.start_mark.line + 1)
