@@ -6,7 +6,7 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile_lines import (
@@ -26,7 +26,8 @@ from trailhound.engine.matching import Hit
 from trailhound.engine.plan import Plan
 from trailhound.intake.blocks import Block
 from trailhound.intake.files import InputFile
-from trailhound.model.records import ParseFailure
+from trailhound.model.records import Origin, ParseFailure, RawRecord
+from trailhound.pipeline import reading
 from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.rulebooks import load_rules
 from trailhound.pipeline.scan import plan_for
@@ -145,8 +146,8 @@ class Recorder(Tally):
 class Verdict:
     """What a run over lines comes to."""
 
-    hits: list[tuple[str, int]]
-    """(title of the rule, line), in the order they came."""
+    hits: list[tuple[str, int, int]]
+    """(title of the rule, line, element), in the order they came."""
     lost: list[tuple[int, int, str]]
     events: dict[str, int]
 
@@ -154,7 +155,11 @@ class Verdict:
 def verdict_of(plan: Plan, read: Callable[[UnitReader], Iterator[Hit]]) -> Verdict:
     reader = UnitReader(plan, SOURCES)
     reader.tally = tally = Recorder()
-    hits = [(plan.rules[hit.rule].info.title, hit.event.origins[0].line) for hit in read(reader)]
+    hits = [
+        (plan.rules[hit.rule].info.title, origin.line, origin.element)
+        for hit in read(reader)
+        for origin in hit.event.origins[:1]
+    ]
     lost = [
         (failure.origin.line, failure.origin.element, failure.reason)
         for failure in tally.failures_seen
@@ -168,8 +173,9 @@ def exactly(plan: Plan, data: bytes) -> Verdict:
 
     def read(reader: UnitReader) -> Iterator[Hit]:
         decoder = Decoder(SOURCES)
-        if data:
-            yield from reader._by_line(FILE, Block(data, 1), decoder)
+        for number, line in enumerate(_lines(data), 1):
+            record = RawRecord(line.removesuffix(b"\n"), Origin(FILE.path, number))
+            yield from reader._decode(decoder, record)
         yield from reader._match(decoder.flush())
 
     return verdict_of(plan, read)
@@ -200,6 +206,11 @@ def _lines(data: bytes) -> list[bytes]:
     return lines if lines[-1] else lines[:-1]
 
 
+@cache
+def lines_of(source: str) -> list[bytes]:
+    return real_lines(source)
+
+
 Bent = tuple[int, list[Change]]
 bent_lines: st.SearchStrategy[list[Bent]] = st.lists(
     st.tuples(st.integers(-len(OTHER_LINES), 1500), st.lists(changes, max_size=3)),
@@ -219,11 +230,6 @@ def bent(source: str, recipe: list[Bent]) -> bytes:
     return b"\n".join(lines) + (b"\n" if recipe[0][0] % 2 else b"")
 
 
-@cache
-def lines_of(source: str) -> list[bytes]:
-    return real_lines(source)
-
-
 GATED = pytest.mark.parametrize("source", ["k8s_audit", "cloudtrail"])
 
 
@@ -233,7 +239,7 @@ def test_there_is_something_to_compare(source: str) -> None:
     plan = plan_of(source, "all")
     found = exactly(plan, b"\n".join(lines))
     assert len(lines) > 50
-    assert len({title for title, _ in found.hits}) > 20
+    assert len({title for title, *_ in found.hits}) > 20
     assert sifted(plan, source, b"\n".join(lines)) == found
 
 
@@ -255,6 +261,93 @@ def test_the_arrangement_into_blocks_does_not_matter(
     data = bent(source, recipe)
     plan = plan_of(source, "gated")
     assert sifted(plan, source, data, cuts) == exactly(plan, data)
+
+
+# --- lists of records on one line, as CloudTrail writes them ------------------------------
+
+
+def unwrapped(plan: Plan, data: bytes) -> Verdict:
+    """Line by line, but with lists taken apart and sifted."""
+
+    def read(reader: UnitReader) -> Iterator[Hit]:
+        decoder = Decoder(SOURCES)
+        if data:
+            yield from reader._by_line(FILE, Block(data, 1), decoder)
+        yield from reader._match(decoder.flush())
+
+    return verdict_of(plan, read)
+
+
+def roughly(verdict: Verdict) -> Verdict:
+    """Without the numbers of elements, which differ for wrappings in wrappings."""
+    hits = [(title, line, 0) for title, line, _ in verdict.hits]
+    return Verdict(hits, [(line, 0, reason) for line, _, reason in verdict.lost], verdict.events)
+
+
+@pytest.fixture
+def every_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_WORTH_UNWRAPPING", 0)
+
+
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    recipe=bent_lines,
+    joints=st.lists(
+        st.sampled_from((b",", b",", b",", b", ", b"", b",,", b",1,", b"],[")), max_size=3
+    ),
+    outer=st.sampled_from(
+        (
+            (b'{"Records":[', b"]}"),
+            (b'{"Records":[', b"]}\r"),
+            (b'{"Records":[', b'],"Records":[]}'),
+            (b'{"Records":[],"Records":[', b"]}"),
+            (b'{"Records":[', b'],"owner":"x"}'),
+            (b'{"Records": [', b"]}"),
+            (b' {"Records":[', b"]}"),
+            (b'{"Rec\\u006frds":[', b"]}"),
+            (b'{"Records":[[', b"]]}"),
+            (b'{"Records":[', b"]}]"),
+            (b"[", b"]"),
+        )
+    ),
+)
+def test_lists_on_one_line(
+    every_list: None, recipe: list[Bent], joints: list[bytes], outer: tuple[bytes, bytes]
+) -> None:
+    lines = bent("cloudtrail", recipe).split(b"\n")
+    joined = lines[0] + b"".join(
+        (joints[at % len(joints)] if joints else b",") + line for at, line in enumerate(lines[1:])
+    )
+    data = outer[0] + joined + outer[1] + b"\n"
+    plan = plan_of("cloudtrail", "gated")
+    assert roughly(unwrapped(plan, data)) == roughly(exactly(plan, data))
+
+
+STRAY = {
+    "texts": b'"%s"' % lines_of("cloudtrail")[0].replace(b"\\", b"\\\\").replace(b'"', b'\\"'),
+    "lists": b"[%s]" % lines_of("cloudtrail")[0],
+    "wrappings": b'{"Records":[%s]}' % lines_of("cloudtrail")[0],
+    "numbers": b"1",
+    "nothing": b"null",
+    "blanks": b" ",
+}
+
+
+def test_elements_of_a_list_have_numbers(every_list: None) -> None:
+    plan = plan_of("cloudtrail", "all")
+    data = b'{"Records":[' + b",".join(lines_of("cloudtrail")[:40]) + b"]}\n"
+    found = unwrapped(plan, data)
+    assert found == exactly(plan, data)
+    assert len({element for _, _, element in found.hits}) > 20
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_lists_of_something_else(every_list: None, name: str) -> None:
+    plan = plan_of("cloudtrail", "all")
+    real = lines_of("cloudtrail")[1]
+    for elements in ([STRAY[name]], [real, STRAY[name]], [STRAY[name], real, real]):
+        data = b'{"Records":[' + b",".join(elements) + b"]}\n"
+        assert roughly(unwrapped(plan, data)) == roughly(exactly(plan, data))
 
 
 # --- what once went wrong, or nearly ------------------------------------------------------
@@ -329,10 +422,10 @@ def test_values_that_python_holds_for_equal(path: str, value: str) -> None:
             assert sifted(plan, "k8s_audit", data, tuple(range(20))).hits == one_by_one
 
 
-def one_hit(plan: Plan, line: bytes, number: int) -> list[tuple[str, int]]:
+def one_hit(plan: Plan, line: bytes, number: int) -> list[tuple[str, int, int]]:
     """The hits of one line, from a plan that has seen nothing before."""
     fresh = plan_for(plan.rules)
-    return [(title, number) for title, _ in exactly(fresh, line).hits]
+    return [(title, number, 0) for title, *_ in exactly(fresh, line).hits]
 
 
 DOTTED = (

@@ -18,6 +18,7 @@ from trailhound.sources.decode import Decoder
 _Places = Callable[[int], Origin]
 """From the index of a line in a block to where the record stands."""
 
+_OPEN = ord("{")
 _OF_THE_FILE = ("damaged compression", "unreadable file")
 _WORTH_UNWRAPPING = 32 * 1024
 _SIEVE_REST = 16
@@ -182,6 +183,9 @@ def _elements(line: bytes, key: str) -> list[memoryview] | None:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     elements = [memoryview(element) for element in listed]
+    # Texts and lists may hold records of their own, which only the exact path looks for.
+    if any(element[0] != _OPEN for element in elements):
+        return None
     # Blanks, a second list under the same key, a key written with escapes: each would need
     # bytes that the elements and their commas do not account for.
     compact = len(key) + len('{"":[') + sum(map(len, elements)) + len(elements) - 1 + len("]}")
