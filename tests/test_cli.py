@@ -1,0 +1,222 @@
+"""The command as a user runs it: a process, its output, its exit code."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "examples" / "demo"
+AUTH = DEMO / "bastion" / "auth.log"
+RULE = """title: {title}
+id: 11111111-1111-4111-8111-111111111111
+logsource: {{product: linux, service: sshd}}
+detection:
+    selection:
+        event: ssh-login
+        method: password
+        user|expand: '{user}'
+    condition: selection
+level: {level}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    def call(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "LC_ALL": "C.UTF-8",
+            **more.pop("env", {}),  # type: ignore[dict-item]
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "trailhound.cli.main", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+            timeout=120,
+            check=False,
+            **more,  # type: ignore[call-overload]
+        )
+        assert "Traceback" not in done.stderr + done.stdout
+        return done
+
+    return call
+
+
+def rule(folder: Path, title: str = "login", user: str = "deploy", level: str = "high") -> Path:
+    path = folder / f"{title}.yml"
+    path.write_text(RULE.format(title=title, user=user, level=level))
+    return path
+
+
+def test_findings_decide_the_exit_code_only_when_asked(run, tmp_path: Path) -> None:
+    mine = ("--no-builtin", "--rules", rule(tmp_path), "--format", "ndjson")
+    assert run("scan", AUTH, *mine).returncode == 0
+    assert run("scan", AUTH, *mine, "--fail-on", "high").returncode == 1
+    assert run("scan", AUTH, *mine, "--fail-on", "critical").returncode == 0
+    # What is not shown still counts.
+    hidden = run("scan", AUTH, *mine, "--fail-on", "high", "--level", "critical")
+    assert (hidden.returncode, hidden.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("scan",),
+        ("scan", "/no/such/file"),
+        ("scan", "/no/such/*.log"),
+        ("scan", AUTH, "--format", "xml"),
+        ("scan", AUTH, "--fail-on", "terrible"),
+        ("scan", AUTH, "--level", ""),
+        ("scan", AUTH, "--jobs", "many"),
+        ("scan", AUTH, "--rules", "/no/such/rule.yml"),
+        ("scan", AUTH, "--no-builtin"),
+        ("scan", AUTH, "--output", "/no/such/folder/out.json"),
+        ("scan", AUTH, "--placeholders", "/no/such.yml"),
+        ("scan", AUTH, "--form", "json"),
+        ("rules",),
+        ("rules", "explain"),
+        ("rules", "explain", "no rule has this title"),
+        ("rules", "explain", "Command run in a pod", "--against", "/no/such/log"),
+        ("sources", "no_such_source"),
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments))[-40:] or "nothing",
+)
+def test_mistakes_are_told_in_a_sentence(run, arguments: tuple[object, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("trailhound")
+
+
+def test_nothing_that_could_be_read_is_a_code_of_its_own(run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("call Bob\n")
+    done = run("scan", tmp_path / "notes.txt", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["totals"]["records_lost"] == 1
+    assert "not one event could be read" in done.stderr
+
+
+def test_every_format_is_what_it_says(run, tmp_path: Path) -> None:
+    mine = ("scan", AUTH, "--no-builtin", "--rules", rule(tmp_path), "--format")
+    document = json.loads(run(*mine, "json").stdout)
+    (finding,) = document["findings"]
+    assert finding["rule"]["title"] == "login"
+    assert finding["actor"] == "deploy"
+    assert document["totals"]["events"]["linux_auth"] > 400
+    (line,) = run(*mine, "ndjson").stdout.splitlines()
+    assert json.loads(line) == finding
+    (ocsf,) = run(*mine, "ocsf").stdout.splitlines()
+    assert json.loads(ocsf)["class_uid"] == 2004
+    header, row = csv.reader(io.StringIO(run(*mine, "csv").stdout))
+    assert dict(zip(header, row, strict=True))["actor"] == "deploy"
+    assert "login" in run(*mine, "markdown").stdout
+    table = run(*mine, "table").stdout
+    assert "deploy on bastion" in table
+    assert "\x1b" not in table
+    assert "\x1b[" in run(*mine, "table", "--colour", "always").stdout
+    assert run(*mine, "table", env={"NO_COLOR": "1"}).stdout == table
+
+
+def test_output_goes_to_a_file(run, tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+    done = run("scan", AUTH, "--no-builtin", "-r", rule(tmp_path), "-f", "ndjson", "-o", out)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads(out.read_text())["rule"]["title"] == "login"
+
+
+def test_standard_input_is_read(run, tmp_path: Path) -> None:
+    mine = ("--no-builtin", "--rules", rule(tmp_path), "--format", "ndjson")
+    done = run("scan", "-", *mine, input=AUTH.read_text())
+    (finding,) = map(json.loads, done.stdout.splitlines())
+    assert finding["events"][0]["origins"][0]["path"] == "-"
+
+
+def test_a_reader_that_goes_away_is_no_error(run, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m trailhound.cli.main rules list | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_placeholders_come_from_a_file(run, tmp_path: Path) -> None:
+    staff = tmp_path / "values.yml"
+    staff.write_text("staff: [nobody, deploy]\n")
+    path = rule(tmp_path, user="%staff%")
+    mine = ("scan", AUTH, "--no-builtin", "--rules", path, "--format", "ndjson")
+    assert len(run(*mine, "--placeholders", staff).stdout.splitlines()) == 1
+    told = run(*mine[:-1], "json")
+    assert "%staff% has no values" in told.stdout
+    staff.write_text("- not a mapping\n")
+    assert run(*mine, "--placeholders", staff).returncode == 2
+
+
+def test_the_cache_helps_and_never_harms(run, tmp_path: Path) -> None:
+    mine = ("scan", AUTH, "--no-builtin", "--rules", rule(tmp_path), "--format", "ndjson")
+    first = run(*mine).stdout
+    (cached,) = (tmp_path / "cache" / "trailhound").glob("rules-*.json")
+    assert run(*mine).stdout == first
+    cached.write_text("damaged")
+    assert run(*mine).stdout == first
+    assert cached.read_text() != "damaged"
+    before = cached.read_bytes()
+    rule(tmp_path, level="low")
+    assert json.loads(run(*mine).stdout)["rule"]["level"] == "low"
+    assert cached.read_bytes() == before
+    assert run(*mine, env={"XDG_CACHE_HOME": "/proc/none"}).returncode == 0
+    left = set((tmp_path / "cache" / "trailhound").iterdir())
+    run(*mine, "--no-cache")
+    assert set((tmp_path / "cache" / "trailhound").iterdir()) == left
+
+
+def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
+    listed = json.loads(run("rules", "list", "--json").stdout)
+    assert len(listed) >= 45
+    assert "Root user signed in to the console" in run("rules", "list").stdout
+    assert run("rules", "lint").returncode == 0
+    bad = tmp_path / "bad.yml"
+    bad.write_text(RULE.format(title="bad", user="x", level="odd"))
+    lint = run("rules", "lint", "--no-builtin", "--rules", bad)
+    assert lint.returncode == 1
+    assert f"{bad}:10: " in lint.stdout
+    assert json.loads(run("rules", "lint", "--no-builtin", "-r", bad, "--json").stdout)["errors"]
+    mine = rule(tmp_path)
+    text = run("rules", "explain", mine, "--no-builtin", "--against", AUTH).stdout
+    assert "event is 'ssh-login'" in text
+    assert "1 matched" in text
+    (report,) = json.loads(
+        run("rules", "explain", mine, "--no-builtin", "--against", AUTH, "--json").stdout
+    )
+    assert {view["matches"] for view in report["views"] if view["source"] == "linux_auth"} == {1}
+    blind = tmp_path / "blind.yml"
+    blind.write_text(mine.read_text().replace("event:", "nosuch:"))
+    assert "can never be present" in run("rules", "explain", blind, "--no-builtin").stdout
+
+
+def test_sources_and_help(run) -> None:
+    names = {source["name"] for source in json.loads(run("sources", "--json").stdout)}
+    assert names == {"k8s_audit", "cloudtrail", "auditd", "linux_auth", "falco"}
+    assert "objectRef.resource" in run("sources", "k8s_audit").stdout
+    top = run("--help").stdout
+    assert "exit codes" in top
+    assert all(f"  {code}  " in top for code in (0, 1, 2, 3))
+    for command in ("scan", "rules", "sources"):
+        assert f"  {command}" in top
+        assert run(command, "--help").returncode == 0
+    assert run("--version").stdout.startswith("trailhound ")
