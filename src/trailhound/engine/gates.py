@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import re2
 
 from trailhound.engine.match import Matcher
-from trailhound.engine.tests import Check, GaveUp, any_of, literals_of, utf8
+from trailhound.engine.tests import Check, GaveUp, any_of, literals_of, needs_backtracking, utf8
 from trailhound.engine.values import folded_text, text_of
 from trailhound.rules.ir import (
     And,
@@ -25,6 +25,7 @@ from trailhound.rules.ir import (
     Or,
     Path,
     Predicate,
+    Regex,
     SameAs,
     Some,
     Test,
@@ -58,13 +59,15 @@ def is_short(values: Iterable[Any]) -> bool:
 class Candidate:
     """A compiled rule, as the gates and the match loop see it."""
 
-    __slots__ = ("index", "matches", "predicate")
+    __slots__ = ("give_ups", "index", "matches", "predicate")
 
     def __init__(self, index: int, predicate: Predicate, matches: Matcher) -> None:
         self.index = index
         """Position of the rule in the plan."""
         self.predicate = predicate
         self.matches = matches
+        self.give_ups = 0
+        """How often its patterns took too long; see `engine.matching`."""
 
 
 class Gate:
@@ -242,7 +245,7 @@ def anchors(predicate: Predicate) -> list[Anchor]:
             choices.append([min(options, key=len) for options in per_item])
             return _distinct([_merged(choice) for choice in choices])
         case Compare():
-            if isinstance(predicate.test, IsNull):
+            if isinstance(predicate.test, IsNull) or _is_slow(predicate.test):
                 return []
             return [dict.fromkeys(predicate.field.paths, (predicate.test,))]
         case _:
@@ -310,8 +313,10 @@ def _bounds(node: Predicate, known: frozenset[Path]) -> tuple[Maybe, Maybe]:
         case Not():
             positive, negative = _bounds(node.item, known)
             return negative, positive
-        case Compare() if not isinstance(node.test, SameAs) and all(
-            path in known for path in node.field.paths
+        case Compare() if (
+            not isinstance(node.test, SameAs)
+            and not _is_slow(node.test)
+            and all(path in known for path in node.field.paths)
         ):
             return _leaf(node.field.paths, (node.test,))
         case AtLeast() | Compare() | Keyword() | Some():
@@ -331,6 +336,7 @@ def _alternatives(
         and isinstance(first, Compare)
         and item.field == first.field
         and not isinstance(item.test, IsNull | SameAs)
+        and not _is_slow(item.test)
     ]
     if (
         len(same) == len(node.items)
@@ -339,6 +345,11 @@ def _alternatives(
     ):
         return _leaf(first.field.paths, tuple(same))
     return _some([p for p, _ in parts]), _every([n for _, n in parts])
+
+
+def _is_slow(test: Test) -> bool:
+    # What may take its time on a value is asked of the whole event only, where that is counted.
+    return isinstance(test, Regex) and needs_backtracking(test)
 
 
 def _leaf(paths: tuple[Path, ...], tests: tuple[Test, ...]) -> tuple[Maybe, Maybe]:

@@ -27,23 +27,24 @@ class Unit(Struct, frozen=True):
 
 
 def cut(files: Iterable[InputFile]) -> list[Unit]:
-    """Cut files into units: whole logs, small ones together."""
-    logs: dict[tuple[str, str], list[InputFile]] = {}
-    units: list[Unit] = []
+    """Cut files into units, in order: whole logs, small ones together, parts by themselves."""
+    logs: dict[tuple[str, str, int], list[InputFile]] = {}
     for file in files:
-        if file.end:
-            units.append(Unit(((file,),)))
-            continue
         path = PurePath(file.path)
         rotated = _ROTATED.fullmatch(path.name)
         stem = rotated["stem"] if rotated and file.path != STDIN else path.name
-        logs.setdefault((str(path.parent), stem), []).append(file)
+        logs.setdefault((str(path.parent), stem, file.end), []).append(file)
+    units: list[Unit] = []
     held: list[tuple[InputFile, ...]] = []
     size = 0
     for log in logs.values():
+        part = log[0].end > 0
+        if part and held:
+            units.append(Unit(tuple(held)))
+            held, size = [], 0
         held.append(tuple(sorted(log, key=_age)))
         size += sum(file.size_bytes for file in log)
-        if size >= _UNIT_BYTES:
+        if part or size >= _UNIT_BYTES:
             units.append(Unit(tuple(held)))
             held, size = [], 0
     if held:
