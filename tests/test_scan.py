@@ -157,7 +157,7 @@ SLOW = """title: slow
 id: 33333333-3333-4333-8333-333333333333
 logsource: {product: kubernetes, service: audit}
 detection:
-    selection: {objectRef.name|re: '^(?=x)(x+x+)+y$'}
+    selection: {objectRef.name|re: '(?=x)^(x|xx)+$'}
     condition: selection
 level: high
 """
@@ -170,8 +170,9 @@ def test_a_rule_that_takes_too_long_is_counted_and_stops_being_tried(
     slow = tmp_path / "slow.yml"
     slow.write_text(SLOW)
     rule.write_text(f"{SECRET_READS}---\n{SLOW}")
-    hostile = [audit(n, objectRef={"resource": "secrets", "name": "x" * 40 + "yz"}) for n in range(50)]
-    plain = audit(60, objectRef={"resource": "secrets", "name": "xxy"})
+    evil = {"resource": "secrets", "name": "x" * 40 + "yz"}
+    hostile = [audit(n, objectRef=evil) for n in range(50)]
+    plain = audit(60, objectRef={"resource": "secrets", "name": "xxx"})
     log = write(tmp_path / "a.jsonl", [plain, *hostile, plain | {"auditID": "later"}])
     found, totals = scan([log], rule)
     assert [f.rule.title for f in found if not f.group].count("secret read") == 52
