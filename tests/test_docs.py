@@ -209,19 +209,27 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def reasons() -> set[str]:
-    """Reasons of failures that the code writes out as a constant."""
+    """Reasons of failures that the code writes out, or gives a name."""
     places = {"ParseFailure": 1, "NotSplit": 1, "JsonFailure": 0, "Aside": 0, "Anomaly": 0}
     found = set()
     for path in (ROOT / "src" / "trailhound").rglob("*.py"):
-        for node in ast.walk(ast.parse(text(path))):
+        tree = ast.parse(text(path))
+        named = {
+            ast.unparse(target): node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+        }
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             place = places.get(node.func.id)
             if place is not None and len(node.args) > place:
-                reason = node.args[place]
+                written = node.args[place]
+                reason = named.get(ast.unparse(written), written)
                 if isinstance(reason, ast.Constant) and isinstance(reason.value, str):
                     found.add(reason.value)
-    return found
+    return found - {""}
 
 
 def test_every_reason_is_explained() -> None:
