@@ -431,7 +431,7 @@ def test_what_other_programs_wrote_is_no_audit_record(line: str) -> None:
 
 
 def test_wrapping_that_knows_the_host_names_the_node() -> None:
-    item = Payload(origin=Origin("x", 1), text=PLAIN, context={"hostname": "db9"})
+    item = Payload(origin=Origin("x", 1), text=PLAIN, wrapping=("x",), context={"hostname": "db9"})
     reader = SOURCE.reader()
     events = [*reader.read(item), *reader.flush()]
     assert [event.document["node"] for event in events if isinstance(event, Event)] == ["db9"]
@@ -448,7 +448,7 @@ def test_wrapping_that_knows_the_host_names_the_node() -> None:
     ],
 )
 def test_shippers_name_the_host_in_their_own_ways(context: dict[str, object], host: str) -> None:
-    item = Payload(origin=Origin("x", 1), text=PLAIN, context=context)
+    item = Payload(origin=Origin("x", 1), text=PLAIN, wrapping=("x",), context=context)
     reader = SOURCE.reader()
     (event,) = (e for e in [*reader.read(item), *reader.flush()] if isinstance(e, Event))
     assert event.envelope.device == host

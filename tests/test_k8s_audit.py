@@ -30,7 +30,7 @@ EVENT = {
 
 
 def read(document: dict[str, Any], **context: Any) -> Event:
-    payload = Payload(origin=Origin("in", 1), document=document, context=context)
+    payload = Payload(origin=Origin("in", 1), document=document, wrapping=("x",), context=context)
     assert SOURCE.recognises(payload)
     (event,) = (e for e in SOURCE.reader().read(payload) if isinstance(e, Event))
     return event

@@ -133,6 +133,46 @@ def test_same_input_gives_same_content_ids(story: Path) -> None:
     assert [event.uid for event in events] == [event.uid for event in again]
 
 
+class CarefulDecoder(Decoder):
+    def _quickly(self, record: RawRecord) -> None:
+        return None
+
+
+def all_of(decoder: Decoder, records: list[RawRecord]) -> list[Any]:
+    items = [item for record in records for item in decoder.decode(record)]
+    items.extend(decoder.flush())
+    return [
+        {**shown_event(item), "uid": item.uid}
+        if isinstance(item, Event)
+        else {**shown_failure(item), "detail": item.detail}
+        for item in items
+    ]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_lines_read_quickly_are_read_the_same(story: Path) -> None:
+    records = list(raw_records(story))
+    assert all_of(Decoder(), records) == all_of(CarefulDecoder(), records)
+
+
+ODD_ENDS = (b"", b" ", b"\r", b"\0", b"\r\n", b"\xff", b"\xe2\x80\xa8", b"\x1c", b'{"a":1}')
+
+
+@pytest.mark.parametrize("end", ODD_ENDS)
+@pytest.mark.parametrize("start", [b"", b" ", b"\0", b"\xef\xbb\xbf", b"\xc2\xa0", b"<6>", b"["])
+def test_odd_lines_read_quickly_are_read_the_same(start: bytes, end: bytes) -> None:
+    lines = [
+        b"Mar  1 10:00:00 h sshd[1]: Accepted password for a from 192.0.2.1 port 1 ssh2",
+        b"2026-03-01T10:00:00Z h su: (to root) a on pts/1",
+        b"2026-03-01T10:00:00Z stdout F 2026-03-01T10:00:00Z h su: (to root) a on pts/1",
+        b"type=CWD msg=audit(1772359200.000:1): cwd=/",
+        b"",
+    ]
+    odd = [line for plain in lines for line in (plain, start + plain + end)]
+    records = [RawRecord(line, Origin("in", number), 7) for number, line in enumerate(odd, 1)]
+    assert all_of(Decoder(), records) == all_of(CarefulDecoder(), records)
+
+
 @pytest.mark.parametrize("story", STORIES, ids=story_name)
 def test_gate_takes_only_plain_records_of_its_source(story: Path) -> None:
     """The fast path may skip `Decoder` for such lines, so both must see the same event."""

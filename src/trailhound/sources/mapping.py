@@ -1,5 +1,6 @@
 """Declarative mapping from a document to the OCSF envelope."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,6 +16,7 @@ EnvelopeMap = Mapping[str, tuple[Getter, ...]]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_LIMIT = 4096
+_FRACTION = re.compile(r"[.,]([0-9]+)")
 
 
 def map_envelope(mapping: EnvelopeMap, document: Mapping[str, Any]) -> Envelope:
@@ -82,18 +84,21 @@ def time_ns_of(value: object) -> int | None:
         return None
     text = value.strip()
     fraction_ns = 0
-    dot = text.find(".", 19)
-    comma = text.find(",", 19)
-    cut = dot if dot >= 0 else comma
-    if cut >= 0:
-        end = cut + 1
-        while end < len(text) and text[end] in "0123456789":
-            end += 1
-        digits = text[cut + 1 : end]
-        if not digits:
-            return None
-        fraction_ns = int(digits[:9].ljust(9, "0"))
-        text = text[:cut] + text[end:]
+    if (found := _FRACTION.search(text, 19)) is not None:
+        fraction_ns = int(found[1][:9].ljust(9, "0"))
+        text = text[: found.start()] + text[found.end() :]
+    elif text[19:20] in (".", ","):
+        return None
+    start_ns = _second_ns(text)
+    if start_ns is None:
+        return None
+    if found is not None:
+        start_ns += fraction_ns - start_ns % 1_000_000_000
+    return start_ns if is_time_ns(start_ns) else None
+
+
+@lru_cache(maxsize=1024)  # neighbours in a log share their second
+def _second_ns(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -109,8 +114,8 @@ def time_ns_of(value: object) -> int | None:
         delta = moment - _EPOCH
     except OverflowError:
         return None
-    time_ns = (delta.days * 86400 + delta.seconds) * 1_000_000_000 + fraction_ns
-    return time_ns if is_time_ns(time_ns) else None
+    # Times without dashes and colons may still hold a fraction.
+    return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1000
 
 
 def is_time_ns(value: int) -> bool:

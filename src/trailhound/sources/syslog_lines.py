@@ -6,6 +6,7 @@ place of the BSD one (`RSYSLOG_FileFormat`).
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -100,6 +101,7 @@ class Frame(Struct, frozen=True):
     """What could not be read, in words."""
 
 
+@lru_cache(maxsize=1)  # a line is recognised first, and then read
 def frame(text: str) -> Frame | None:
     """Take a line apart; None where it is not syslog. Total, and linear in the text."""
     # A file system that lost a write leaves NULs before a line.

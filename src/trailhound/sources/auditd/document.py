@@ -1,11 +1,12 @@
 """The records of one event, put together to one document."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from trailhound.sources.auditd.fields import Line, decode, read_fields, readable, tokens, unhex
+from trailhound.sources.auditd.fields import Line, decode, read_record, readable, tokens, unhex
 
-Record = dict[str, str]
+Record = Mapping[str, str]
 
 _FIRST = "SYSCALL SOCKETCALL OPENAT2 URINGOP EXECVE BPRM_FCAPS CWD PATH SOCKADDR FD_PAIR"
 _ORDER = {kind: rank for rank, kind in enumerate(_FIRST.split())}
@@ -29,13 +30,9 @@ def make_document(lines: list[Line]) -> tuple[dict[str, Any], tuple[str, ...]]:
         The document `{node, time, serial, records}` and notes on what is missing in it.
     """
     notes: list[str] = []
-    ordered = sorted(lines, key=_order)
+    ordered = sorted(lines, key=_order) if len(lines) > 1 else lines
     head = ordered[0]
-    records = [
-        read_fields(line.type, line.body, line.enriched)
-        for line in ordered
-        if line.type not in ("EXECVE", "EOE")
-    ]
+    records = [read_record(line) for line in ordered if line.type not in ("EXECVE", "EOE")]
     calls = [line for line in ordered if line.type == "EXECVE"]
     if calls:
         place = sum(_rank(record["type"]) < _ORDER["EXECVE"] for record in records)
@@ -63,7 +60,7 @@ def _order(line: Line) -> tuple[int, str, int, str]:
 
 def _execve(lines: list[Line], notes: list[str]) -> Record:
     """Join the EXECVE records of one call: arguments may be cut in pieces and over records."""
-    record: Record = {"type": "EXECVE"}
+    record = {"type": "EXECVE"}
     pieces: dict[int, dict[int, str]] = {}
     lengths: dict[int, str] = {}
     for line in lines:
@@ -82,15 +79,22 @@ def _execve(lines: list[Line], notes: list[str]) -> Record:
             record.setdefault("text", " ".join(words))
     for number in sorted(pieces):
         parts = pieces[number]
-        raw = b"".join(_piece(parts[part]) for part in sorted(parts))
-        record[f"a{number}"] = readable(raw)
-        written = sum(len(part.strip('"')) for part in parts.values())
-        if number in lengths and lengths[number] != str(written):
-            notes.append(f"argument a{number} is cut: {written} of {lengths[number]} characters")
+        record[f"a{number}"] = _joined([parts[part] for part in sorted(parts)])
+        if number in lengths:
+            written = str(sum(len(part.strip('"')) for part in parts.values()))
+            if lengths[number] != written:
+                cut = f"{written} of {lengths[number]} characters"
+                notes.append(f"argument a{number} is cut: {cut}")
     count = record.get("argc", "")
     if count.isascii() and count.isdigit() and count.lstrip("0") != str(len(pieces) or ""):
         notes.append(f"arguments missing: {len(pieces)} of {count[:20]}")
     return record
+
+
+def _joined(pieces: list[str]) -> str:
+    if len(pieces) == 1 and pieces[0].startswith('"') and pieces[0].isascii():
+        return pieces[0].strip('"')
+    return readable(b"".join(map(_piece, pieces)))
 
 
 def _piece(value: str) -> bytes:

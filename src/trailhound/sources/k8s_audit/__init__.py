@@ -66,7 +66,7 @@ class _Reader:
         notes: tuple[str, ...] = ()
         known: Callable[[Mapping[str, Any]], Envelope]
         if _is_native(document):
-            cluster = _cluster(payload.context) if payload.context else ""
+            cluster = _cluster(payload.context) if payload.wrapping else ""
             known = partial(describe_in, cluster) if cluster else describe
         elif is_row(document):
             cluster = _cluster({**payload.context, "_ResourceId": document.get("_ResourceId")})

@@ -133,16 +133,14 @@ def _give(
         notes = (*notes, f"stands for {readings[0]['repeated']} repeats of the message")
     if "continues" in document:
         notes = (*notes, "sudo cut the command; put together with the lines before")
-    view: View = tuple({**document, **reading} for reading in readings) or (document,)
+    view: View = tuple([{**document, **reading} for reading in readings]) or (document,)
     views: dict[str, View] = dict.fromkeys(views_of(family, document), view)
-    processes = tuple(_process(fields) for fields in view if _launches(fields))
+    processes = [_process(fields) for fields in view if _launches(fields)]
     if processes:
-        views[PROCESS_VIEW] = processes
-    given: list[Event | ParseFailure] = [
-        Event("linux_auth", document, (payload.origin,), views, describe, notes)
-    ]
-    given.extend(ParseFailure(payload.origin, what, why, lost=False) for what, why in odd)
-    return given
+        views[PROCESS_VIEW] = tuple(processes)
+    event = Event("linux_auth", document, (payload.origin,), views, describe, notes)
+    failures = [ParseFailure(payload.origin, what, why, lost=False) for what, why in odd]
+    return [event, *failures]
 
 
 def _launches(fields: Mapping[str, Any]) -> bool:

@@ -114,10 +114,14 @@ _ZONE = (ZONE_ASSUMED,)
 _YEAR_AND_ZONE = (YEAR_INFERRED, ZONE_ASSUMED)
 
 
+_STAMPS = ("timestamp", "@timestamp", "time", "date")
+
+
 def stamp_in(known: Mapping[str, Any]) -> int | None:
     """When a shipper says it took a record, UTC nanoseconds; None where it does not say."""
-    for name in ("timestamp", "@timestamp", "time", "date"):
-        if (time_ns := _stamped(known.get(name))) is not None:
+    for name in _STAMPS:
+        value = known.get(name)
+        if value is not None and (time_ns := _stamped(value)) is not None:
             return time_ns
     return None
 
