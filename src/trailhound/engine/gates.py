@@ -188,7 +188,8 @@ def gates_for(
     choices = [
         [anchor for anchor in anchors(rule.predicate) if all(map(usable, anchor))] for rule in rules
     ]
-    # What many rules ask (`type: EXECVE`) is true of many events; what few ask tells more.
+    # What many rules ask (`type: EXECVE`) is true of many events; what few ask tells more. Where
+    # a format names its discriminators, those do that work, and rules name telling fields first.
     asked = Counter(item for options in choices for anchor in options for item in anchor.items())
     for rule, options in zip(rules, choices, strict=True):
         best = min(
@@ -196,7 +197,7 @@ def gates_for(
             key=lambda anchor: (
                 len(anchor.keys() - together),
                 len(anchor),
-                max(asked[item] for item in anchor.items()),
+                0 if together else max(asked[item] for item in anchor.items()),
             ),
             default=None,
         )
