@@ -15,8 +15,10 @@ from trailhound.sources.container_lines import (
     stamped_line,
     stream_of,
 )
+from trailhound.sources.contents import inside, within
 from trailhound.sources.contract import Source
 from trailhound.sources.document import JsonFailure, Reading, documents_in, read_json
+from trailhound.sources.knowing import knows, knows_inside
 from trailhound.sources.readings import distinct, laid_together
 from trailhound.sources.syslog_lines import json_behind
 from trailhound.sources.unwrap import WRAPPINGS_TAKEN_OFF, kind_of, unwrap, unwrap_array
@@ -26,7 +28,6 @@ Content = Payload | ParseFailure
 
 _BLANKS = " \t\r\n\v\f\0\ufeff"
 _BLANK_BYTES = b" \t\r\n\v\f\0\xef\xbb\xbf"
-_ASKED = 4
 _KEYS_SHOWN = 5
 _PLAIN = frozenset(character.encode() for character in string.ascii_letters + string.digits + "<")
 """What a line may begin with that is neither JSON nor odd in any way."""
@@ -134,12 +135,12 @@ class Decoder:
         cri = cri_line(text)
         if cri is not None:
             context, cut, content = cri
-            inner = _inside(payload, "cri", content, context)
+            inner = inside(payload, "cri", content, context)
             yield from self._piece(inner, numbers, cut=cut)
             return
         if "{" in text and (behind := json_behind(text)) is not None:
             context, content = behind
-            inner = _inside(payload, "syslog", content, context)
+            inner = inside(payload, "syslog", content, context)
             try:
                 reading = read_json(content.encode(errors="replace"))
             except JsonFailure as failure:
@@ -147,7 +148,7 @@ class Decoder:
                     detail = f"behind a syslog header, so the line counts as text: {failure.detail}"
                     yield ParseFailure(payload.origin, failure.reason, detail, lost=False)
             else:
-                if self._knows(reading.readings, inner):
+                if knows(reading.readings, inner, self._source_of):
                     yield from self._reading(reading, inner, numbers)
                     return
         if (source := self._source_of(payload)) is not None:
@@ -156,7 +157,7 @@ class Decoder:
         stamped = stamped_line(text)
         if stamped is not None:
             context, content = stamped
-            inner = _inside(payload, "stamp", content, context)
+            inner = inside(payload, "stamp", content, context)
             if content[:1] in ("{", "[") or self._source_of(inner) is not None:
                 yield from self._text(inner, numbers)
                 return
@@ -202,7 +203,7 @@ class Decoder:
                     inner = Payload(origin=origin, wrapping=outer.wrapping, context=outer.context)
                     yield from self._json(document, inner, numbers)
                 return
-        payload = _within(outer, text=data.decode(errors="replace").strip(_BLANKS))
+        payload = within(outer, text=data.decode(errors="replace").strip(_BLANKS))
         if (source := self._source_of(payload)) is not None:
             yield from self._read(source, payload)
         else:
@@ -215,7 +216,7 @@ class Decoder:
         known: list[tuple[Source, Payload]] = []
         for value in readings:
             if isinstance(value, dict):
-                payload = _within(outer, document=value)
+                payload = within(outer, document=value)
                 source = self._source_of(payload)
                 if source is not None and not self._only_carries(payload):
                     known.append((source, payload))
@@ -257,40 +258,14 @@ class Decoder:
             else:
                 yield from self._text(content, numbers)
 
-    def _knows(self, readings: Sequence[Any], outer: Payload) -> bool:
-        """Whether some source knows a JSON value, or the first records that it wraps.
-
-        Asked before a record that has a meaning of its own is taken for a wrapping.
-        """
-        payloads = [_within(outer, document=v) for v in readings if isinstance(v, dict)]
-        known = (self._source_of(payload) is not None for payload in payloads)
-        return any(known) or self._knows_inside(payloads)
-
-    def _knows_inside(self, payloads: Iterable[Payload]) -> bool:
-        contents: list[Content] = []
-        for payload in payloads:
-            if len(payload.wrapping) < WRAPPINGS_TAKEN_OFF:
-                found = unwrap(payload, itertools.count(1))
-                contents.extend(itertools.islice(found or (), _ASKED))
-        return any(map(self._knows_content, distinct(contents)))
-
-    def _knows_content(self, content: Content) -> bool:
-        if isinstance(content, ParseFailure):
-            return False
-        if content.document is not None:
-            return self._knows((content.document,), content)
-        text = content.text or ""
-        if not text.startswith("{"):
-            return False
-        try:
-            return self._knows(read_json(text.encode(errors="replace")).readings, content)
-        except JsonFailure:
-            return False
-
     def _only_carries(self, payload: Payload) -> bool:
         """Whether a journal entry's message is a record that another program wrote in JSON."""
         message = (payload.document or {}).get("MESSAGE")
-        return isinstance(message, str) and message[:1] == "{" and self._knows_inside((payload,))
+        return (
+            isinstance(message, str)
+            and message[:1] == "{"
+            and knows_inside((payload,), self._source_of)
+        )
 
     def _source_of(self, payload: Payload) -> Source | None:
         likely = self._likely
@@ -348,29 +323,8 @@ def _bug(source: Source, error: Exception, origin: Origin) -> ParseFailure:
 
 def _contents(value: Any, outer: Payload, numbers: Iterator[int]) -> Iterator[Content] | None:
     if isinstance(value, dict):
-        return unwrap(_within(outer, document=value), numbers)
+        return unwrap(within(outer, document=value), numbers)
     return unwrap_array(value, outer, numbers) if isinstance(value, list) else None
-
-
-def _within(
-    outer: Payload, *, document: dict[str, Any] | None = None, text: str | None = None
-) -> Payload:
-    return Payload(
-        origin=outer.origin,
-        document=document,
-        text=text,
-        wrapping=outer.wrapping,
-        context=outer.context,
-    )
-
-
-def _inside(outer: Payload, wrapping: str, text: str, context: Mapping[str, Any]) -> Payload:
-    return Payload(
-        origin=outer.origin,
-        text=text,
-        wrapping=(*outer.wrapping, wrapping),
-        context={**outer.context, **context},
-    )
 
 
 def _unknown(value: Any) -> str:

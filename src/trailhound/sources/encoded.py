@@ -5,20 +5,12 @@ import binascii
 import zlib
 from collections.abc import Iterator
 
-from msgspec import Struct
+from trailhound.sources.contents import Aside
 
 UNPACKED_BYTES = 16 << 20
 """What one compressed record may unpack to. A Kinesis record has at most 10 MiB."""
 
 _GZIP = b"\x1f\x8b"
-
-
-class Aside(Struct, frozen=True):
-    """Stands where a record was expected: what to say of it instead."""
-
-    reason: str
-    detail: str
-    lost: bool = True
 
 
 def decoded(data: str, what: str) -> Iterator[str | Aside]:

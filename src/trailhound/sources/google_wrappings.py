@@ -1,0 +1,33 @@
+"""What Google Cloud wraps around records: one function takes one wrapping off, or returns None."""
+
+from collections.abc import Iterable
+
+from trailhound.sources.contents import Content, Document, all_but, objects
+from trailhound.sources.encoded import decoded
+
+
+def pubsub(document: Document) -> Iterable[Content] | None:
+    """Pub/Sub push deliveries and pulled messages: `message.data` in base64."""
+    message = document.get("message")
+    if not isinstance(message, dict) or not isinstance(message.get("data"), str):
+        return None
+    known = all_but(message, "data")
+    return ((content, known) for content in decoded(message["data"], "Pub/Sub message"))
+
+
+def cloud_logging_list(document: Document) -> Iterable[Content] | None:
+    """Cloud Logging API, `entries.list`."""
+    entries = objects(document.get("entries"))
+    if not entries or "logName" not in entries[0]:
+        return None
+    return ((entry, {}) for entry in entries)
+
+
+def cloud_logging(document: Document) -> Iterable[Content] | None:
+    """A `LogEntry` that only carries what a program wrote; an audit log's is a record itself."""
+    if "logName" not in document:
+        return None
+    for name in ("jsonPayload", "textPayload"):
+        if isinstance(document.get(name), str | dict):
+            return [(document[name], all_but(document, name))]
+    return None
