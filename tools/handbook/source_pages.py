@@ -24,6 +24,7 @@ from trailhound.sources.unwrap import _WRAPPINGS
 _LINES = (
     ("cri", "A line as container runtimes write it: stamp, stream, tag, the record."),
     ("stamp", "A line of a CloudWatch Logs export to S3: stamp, space, the record."),
+    ("syslog", "A syslog line whose message is a JSON object of a source: Falco's, or forwarded."),
     ("array", "A JSON array of records."),
 )
 

@@ -123,7 +123,7 @@ def lookup_events(document: Document) -> Iterable[Content] | None:
 
 
 def looked_up_event(document: Document) -> Iterable[Content] | None:
-    """One event of that list."""
+    """One event of its answer."""
     record = document.get("CloudTrailEvent")
     return [(record, {})] if isinstance(record, str) else None
 
