@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from trailhound.sinks.escape import visible
+
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_NOTHING_READ = 3
@@ -11,8 +13,9 @@ EXIT_INTERRUPTED = 130
 
 
 def complain(message: str) -> None:
-    """Tell the user what went wrong, on standard error."""
-    print(f"trailhound: {message}", file=sys.stderr)
+    """Tell the user what went wrong, on one line of standard error."""
+    # Names of files in it are made by whoever writes the logs.
+    print(f"trailhound: {visible(message)}", file=sys.stderr)
 
 
 @contextmanager

@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from trailhound.engine.tests import Check, any_of, check_of, literals_of
+from trailhound.engine.tests import (
+    Check,
+    GaveUp,
+    any_of,
+    any_surely,
+    check_of,
+    literals_of,
+    needs_backtracking,
+)
 from trailhound.engine.values import folded_text, getter, nodes, presence, text_of, texts_of
 from trailhound.rules.ir import (
     And,
@@ -33,7 +41,19 @@ def matcher(predicate: Predicate) -> Matcher:
     The function takes one document and may raise `engine.tests.GaveUp`. Raises `BadPattern`
     when the predicate holds a regular expression that cannot be compiled.
     """
-    return _Compiler().compile(predicate)
+    return _Compiler(careful=_may_give_up(predicate)).compile(predicate)
+
+
+def _may_give_up(node: Predicate) -> bool:
+    match node:
+        case And() | Or() | AtLeast():
+            return any(map(_may_give_up, node.items))
+        case Not() | Some():
+            return _may_give_up(node.item)
+        case Compare() | Keyword():
+            return isinstance(node.test, Regex) and needs_backtracking(node.test)
+        case Exists():
+            return False
 
 
 def check_patterns(predicate: Predicate) -> None:
@@ -53,6 +73,15 @@ def check_patterns(predicate: Predicate) -> None:
 
 class _Compiler:
     """Compiles the nodes of one predicate."""
+
+    def __init__(self, *, careful: bool) -> None:
+        """Make a compiler.
+
+        Args:
+            careful: some test may give up; the verdict must not depend on it where the rest
+                of the predicate decides.
+        """
+        self._careful = careful
 
     def compile(self, node: Predicate) -> Matcher:
         match node:
@@ -77,6 +106,8 @@ class _Compiler:
     def _all(self, items: list[Matcher]) -> Matcher:
         if len(items) == 1:
             return items[0]
+        if self._careful:
+            return lambda document: not any_surely(lambda item: not item(document), items)
         if len(items) == 2:
             first, second = items
             return lambda document: first(document) and second(document)
@@ -116,6 +147,8 @@ class _Compiler:
                 matchers.append(self.compile(entry))
         if len(matchers) == 1:
             return matchers[0]
+        if self._careful:
+            return lambda document: any_surely(lambda item: item(document), matchers)
 
         def some(document: Any) -> bool:
             for item in matchers:  # noqa: SIM110 - as above
@@ -134,6 +167,8 @@ class _Compiler:
         if len(tests) == 1 and isinstance(tests[0], SameAs):
             return _same_as(read, tests[0])
         check = any_of(tests)
+        if self._careful:
+            return lambda document: any_surely(check, read(document))
 
         def compare(document: Any) -> bool:
             for value in read(document):  # noqa: SIM110 - as above
@@ -148,6 +183,8 @@ class _Compiler:
 
         words = literals_of(tests)
         if words is None:
+            if self._careful:
+                return lambda document: any_surely(check, texts_of(document))
             return lambda document: any(map(check, texts_of(document)))
 
         def search(document: Any) -> bool:
@@ -162,11 +199,16 @@ class _Compiler:
 
         def enough(document: Any) -> bool:
             left = count
+            unknown = 0
             for item in items:
                 if left <= 0:
                     break
-                if item(document):
-                    left -= 1
+                try:
+                    left -= item(document)
+                except GaveUp:
+                    unknown += 1
+            if 0 < left <= unknown:
+                raise GaveUp
             return left <= 0
 
         return enough
@@ -179,8 +221,8 @@ class _Compiler:
         def some(document: Any) -> bool:
             elements = elements_of(read(document))
             if every:
-                return bool(elements) and all(item(element) for element in elements)
-            return any(item(element) for element in elements)
+                return bool(elements) and not any_surely(lambda e: not item(e), elements)
+            return any_surely(item, elements)
 
         return some
 

@@ -1,10 +1,10 @@
 """Tests on one value, compiled to Python functions."""
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import re2
 
@@ -24,6 +24,7 @@ from trailhound.rules.ir import (
     TimePart,
 )
 
+T = TypeVar("T")
 Check = Callable[[Any], bool]
 ValueTest = Equals | Like | Regex | InNetwork | Number | TimePart
 """Tests that need nothing but the value (all but `IsNull` and `SameAs`)."""
@@ -32,6 +33,9 @@ _LITERAL_LENGTH = 2
 
 BACKTRACK_SECONDS = 0.25
 """How long a pattern that RE2 cannot run may take on one value."""
+GIVE_UPS = 20
+"""After so many values that took too long, a pattern is not tried again: a hostile log could
+make it take that long on every line."""
 
 
 class GaveUp(Exception):
@@ -40,6 +44,24 @@ class GaveUp(Exception):
 
 class BadPattern(ValueError):
     """A pattern that no engine here compiles."""
+
+
+def any_surely(check: Callable[[T], bool], values: Iterable[T]) -> bool:
+    """Whether a check passes on one of the values, whatever gives up on others.
+
+    Raises `GaveUp` where it passes on none and gave up on one: else a value on which a pattern
+    takes too long would hide the value beside it.
+    """
+    gave_up: GaveUp | None = None
+    for value in values:
+        try:
+            if check(value):
+                return True
+        except GaveUp as error:
+            gave_up = error
+    if gave_up is not None:
+        raise gave_up
+    return False
 
 
 def check_of(test: ValueTest) -> Check:
@@ -69,6 +91,7 @@ def any_of(tests: Sequence[Test]) -> Check:
     suffixes: list[str] = []
     infixes: list[str] = []
     checks: list[Check] = []
+    careful = False
     for test in tests:
         if isinstance(test, Equals) and isinstance(test.value, str) and not test.cased:
             exact.add(test.value.lower())
@@ -82,6 +105,10 @@ def any_of(tests: Sequence[Test]) -> Check:
         if isinstance(test, IsNull | SameAs):
             raise TypeError(f"{type(test).__name__} is not a test on a value alone")
         checks.append(check_of(test))
+        careful = careful or (isinstance(test, Regex) and needs_backtracking(test))
+    if careful:
+        rest = list(checks)
+        checks = [lambda value: any_surely(lambda check: check(value), rest)]
     if len(exact) + len(prefixes) + len(suffixes) + len(infixes) == 0:
         return checks[0] if len(checks) == 1 else lambda value: any(c(value) for c in checks)
     starts, ends = tuple(prefixes), tuple(suffixes)
@@ -221,10 +248,16 @@ def _backtracking(source: str) -> Callable[[str], bool]:
     except (regex.error, ValueError, RecursionError) as error:
         raise BadPattern(f"regular expression {source!r}: {error}") from None
 
+    left = GIVE_UPS
+
     def search(text: str) -> bool:
+        nonlocal left
+        if not left:
+            raise GaveUp(source)
         try:
             return compiled.search(text, timeout=BACKTRACK_SECONDS) is not None
         except TimeoutError:
+            left -= 1
             raise GaveUp(source) from None
 
     return search
