@@ -126,7 +126,7 @@ def test_every_format_is_what_it_says(run, tmp_path: Path) -> None:
     assert "deploy on bastion" in table
     assert "\x1b" not in table
     assert "\x1b[" in run(*mine, "table", "--colour", "always").stdout
-    assert run(*mine, "table", env={"NO_COLOR": "1"}).stdout == table
+    assert "\x1b" not in run(*mine, "table", env={"NO_COLOR": "1"}).stdout
 
 
 def test_output_goes_to_a_file(run, tmp_path: Path) -> None:
