@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trailhound.engine.matching import GIVE_UPS_LIMIT
+from trailhound.engine.tests import GIVE_UPS_LIMIT
 from trailhound.intake.files import find_inputs
 from trailhound.model.findings import Finding
 from trailhound.model.totals import Totals

@@ -59,15 +59,13 @@ def is_short(values: Iterable[Any]) -> bool:
 class Candidate:
     """A compiled rule, as the gates and the match loop see it."""
 
-    __slots__ = ("give_ups", "index", "matches", "predicate")
+    __slots__ = ("index", "matches", "predicate")
 
     def __init__(self, index: int, predicate: Predicate, matches: Matcher) -> None:
         self.index = index
         """Position of the rule in the plan."""
         self.predicate = predicate
         self.matches = matches
-        self.give_ups = 0
-        """How often its patterns took too long; see `engine.matching`."""
 
 
 class Gate:

@@ -9,10 +9,6 @@ from trailhound.engine.tests import GaveUp
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding, finding_uid
 
-GIVE_UPS_LIMIT = 20
-"""After so many, a rule is not tried any more, only counted: a hostile log could otherwise buy
-`BACKTRACK_SECONDS` of our time with every line."""
-
 
 class Hit(NamedTuple):
     """A rule matched an event."""
@@ -69,14 +65,10 @@ def _judge(
     for rule in candidates:
         if isinstance(verdicts.get(rule.index), Hit):
             continue
-        if rule.give_ups >= GIVE_UPS_LIMIT:
-            verdicts[rule.index] = Undecided(rule.index, event)
-            continue
         try:
             if rule.matches(document):
                 verdicts[rule.index] = Hit(rule.index, event, document)
         except GaveUp:
-            rule.give_ups += 1
             verdicts[rule.index] = Undecided(rule.index, event)
 
 

@@ -33,7 +33,7 @@ _LITERAL_LENGTH = 2
 
 BACKTRACK_SECONDS = 0.25
 """How long a pattern that RE2 cannot run may take on one value."""
-GIVE_UPS = 20
+GIVE_UPS_LIMIT = 20
 """After so many values that took too long, a pattern is not tried again: a hostile log could
 make it take that long on every line."""
 
@@ -248,7 +248,7 @@ def _backtracking(source: str) -> Callable[[str], bool]:
     except (regex.error, ValueError, RecursionError) as error:
         raise BadPattern(f"regular expression {source!r}: {error}") from None
 
-    left = GIVE_UPS
+    left = GIVE_UPS_LIMIT
 
     def search(text: str) -> bool:
         nonlocal left

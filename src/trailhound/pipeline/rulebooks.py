@@ -51,13 +51,14 @@ def load_rules(
     Raises:
         TrailhoundError: where a path does not exist or cannot be read.
     """
-    files = [file for path in paths for file in _files(Path(path))]
+    found = [file for path in paths for file in _files(Path(path))]
     if builtin:
-        files = [*_files(BUILTIN), *files]
-    unique = {os.path.realpath(file.path): file for file in reversed(files)}
-    ordered = list(reversed(unique.values()))
-    books = _cached(ordered, placeholders, cache)
-    ruleset = link(books)
+        found = [*_files(BUILTIN), *found]
+    unique = {os.path.realpath(file.path): file for file in reversed(found)}
+    files = [file for file in reversed(unique.values()) if isinstance(file, RuleFile)]
+    unread = [file for file in reversed(unique.values()) if isinstance(file, RuleError)]
+    books = [RuleBook(error.path, errors=(error,)) for error in unread]
+    ruleset = link([*books, *_cached(files, placeholders, cache)])
     counts = Counter(rule.info.dialect for rule in ruleset.rules)
     return LoadedRules(ruleset, dict(counts))
 
@@ -68,21 +69,32 @@ def cache_folder() -> Path:
     return Path(base, "trailhound")
 
 
-def _files(path: Path) -> Iterable[RuleFile]:
+def _files(path: Path) -> Iterable[RuleFile | RuleError]:
     if not path.exists():
         raise TrailhoundError(f"no such rule file or folder: {path}")
-    if path.is_dir():
-        suffixes = {suffix for dialect in DIALECTS for suffix in dialect.suffixes}
-        found = sorted(p for p in path.rglob("*") if p.suffix in suffixes and p.is_file())
-    else:
-        found = [path]
-    for file in found:
+    if not path.is_dir():
+        yield _file(path)
+        return
+    suffixes = {suffix for dialect in DIALECTS for suffix in dialect.suffixes}
+    for file in sorted(p for p in path.rglob("*") if p.suffix in suffixes and p.is_file()):
         try:
-            if file.stat().st_size > _SIZE_LIMIT:
-                raise TrailhoundError(f"{file} is over {_SIZE_LIMIT:,} bytes: not a rule file")
-            yield RuleFile(str(file), file.read_bytes())
-        except OSError as error:
-            raise TrailhoundError(f"cannot read {file}: {error.strerror}") from None
+            yield _file(file)
+        except TrailhoundError as error:
+            yield RuleError(_shown(file), 1, str(error))
+
+
+def _file(path: Path) -> RuleFile | RuleError:
+    try:
+        if path.stat().st_size > _SIZE_LIMIT:
+            return RuleError(_shown(path), 1, f"over {_SIZE_LIMIT:,} bytes: not a rule file")
+        return RuleFile(_shown(path), path.read_bytes())
+    except OSError as error:
+        raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _shown(path: Path) -> str:
+    # A name need not be UTF-8, and what is told of rules must be.
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBook]:

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
-from trailhound.engine.tests import GIVE_UPS
+from trailhound.engine.tests import GIVE_UPS_LIMIT
 from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
 from trailhound.intake.blocks import Block
 from trailhound.intake.files import STDIN, InputFile, read_blocks
@@ -265,7 +265,7 @@ def _totals(plan: Plan, rules: LoadedRules, tally: Tally, elapsed_s: float) -> T
                 info.path,
                 info.line,
                 f"its regular expression took too long on {count:,} events, which it did not "
-                f"judge (after {GIVE_UPS} it is not tried again); first at "
+                f"judge (after {GIVE_UPS_LIMIT} it is not tried again); first at "
                 f"{tally.undecided_at[index]}",
                 info.title,
             )

@@ -1,6 +1,6 @@
 """Rule books: what dialects make of rule files, and how the books come together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -75,8 +75,10 @@ def link(books: Iterable[RuleBook]) -> RuleSet:
     errors.extend(by_name.problems)
     for narrowing in filters:
         errors.extend(_apply(narrowing, rules, by_name))
-    _resolve(rules, by_name, errors)
+    _drop_dangling(rules, by_name.uid, errors)
+    _resolve(rules, by_name)
     _drop_cycles(rules, errors)
+    _drop_dangling(rules, lambda uid, _: uid, errors)
     _silence(rules)
     return RuleSet(tuple(rules.values()), tuple(errors))
 
@@ -151,7 +153,9 @@ def _covers(wide: LogSource, narrow: LogSource) -> bool:
     )
 
 
-def _resolve(rules: dict[str, Rule], by_name: _Names, errors: list[RuleError]) -> None:
+def _drop_dangling(
+    rules: dict[str, Rule], uid_of: Callable[[str, str], str], errors: list[RuleError]
+) -> None:
     # A window over a window that turned out unusable is unusable too, hence the repetition.
     changed = True
     while changed:
@@ -160,12 +164,15 @@ def _resolve(rules: dict[str, Rule], by_name: _Names, errors: list[RuleError]) -
             window = rule.window
             if window is None:
                 continue
-            missing = [r for r in window.rules if by_name.uid(r, rule.info.path) not in rules]
+            missing = [r for r in window.rules if uid_of(r, rule.info.path) not in rules]
             if missing:
                 del rules[uid]
                 changed = True
                 names = ", ".join(repr(reference) for reference in missing)
                 errors.append(_error(rule, f"refers to {names}, which is not loaded"))
+
+
+def _resolve(rules: dict[str, Rule], by_name: _Names) -> None:
     for uid, rule in rules.items():
         window = rule.window
         if window is None:
@@ -204,21 +211,16 @@ def _renamed(node: Predicate, by_name: _Names, path: str) -> Predicate:
 
 
 def _drop_cycles(rules: dict[str, Rule], errors: list[RuleError]) -> None:
-    settled: set[str] = set()
-
-    def reaches_itself(uid: str, trail: tuple[str, ...]) -> bool:
-        if uid in trail:
-            return True
-        window = rules[uid].window if uid in rules else None
-        if window is None or uid in settled:
-            return False
-        if any(reaches_itself(inner, (*trail, uid)) for inner in window.rules):
-            return True
-        settled.add(uid)
-        return False
-
-    for uid in [uid for uid, rule in rules.items() if rule.window is not None]:
-        if reaches_itself(uid, ()):
+    inner = {uid: rule.window.rules for uid, rule in rules.items() if rule.window is not None}
+    for uid, below in inner.items():
+        reached: set[str] = set()
+        ahead = list(below)
+        while ahead:
+            step = ahead.pop()
+            if step not in reached:
+                reached.add(step)
+                ahead.extend(inner.get(step, ()))
+        if uid in reached:
             errors.append(_error(rules[uid], "its rules lead back to itself"))
             del rules[uid]
 

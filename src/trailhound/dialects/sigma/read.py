@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from sigma import exceptions as sigma_errors
 from sigma.correlations import (
     CorrelationConditionAND,
@@ -20,7 +21,7 @@ from trailhound.dialects.contract import Placeholders, RuleFile
 from trailhound.dialects.sigma.lower import BadCondition, Blocks, Lowering, take_out_blocks
 from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
-from trailhound.dialects.sigma.text import Document, YamlError, read_documents
+from trailhound.dialects.sigma.text import Document, read_documents
 from trailhound.dialects.sigma.values import Unsupported
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
@@ -63,6 +64,9 @@ _COMPARISONS = ("lt", "lte", "gt", "gte", "eq", "neq")
 _LEVEL_ABSENT = Level.MEDIUM
 
 
+_Made = TypeVar("_Made", Rule, Filter)
+
+
 class _Rejected(Exception):
     """This document gives no rule; says why and where."""
 
@@ -75,17 +79,14 @@ class _Rejected(Exception):
 def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
     """Read all documents of a Sigma file. Total: what cannot be used becomes an error."""
     try:
-        documents = read_documents(file.data.decode("utf-8-sig"))
+        text = file.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = file.data[: error.start].count(b"\n") + 1
         return RuleBook(file.path, errors=(RuleError(file.path, line, "not valid UTF-8"),))
-    except YamlError as error:
-        problem = RuleError(file.path, error.line, error.reason, error.column)
-        return RuleBook(file.path, errors=(problem,))
-
+    documents, broken = read_documents(text)
     rules: list[Rule] = []
     filters: list[Filter] = []
-    errors: list[RuleError] = []
+    errors = [RuleError(file.path, e.line, e.reason, e.column) for e in broken]
     template: dict[str, Any] = {}
     previous: dict[str, Any] = {}
     for document in documents:
@@ -121,14 +122,28 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
                     )
                 )
             if "correlation" in content:
-                rules.append(_correlation(file, document, content))
+                rules.append(_typed(_correlation(file, document, content), document))
             elif "filter" in content:
-                filters.append(_filter(file, document, content, placeholders))
+                filters.append(_typed(_filter(file, document, content, placeholders), document))
             else:
-                rules.append(_rule(file, document, content, placeholders))
+                rules.append(_typed(_rule(file, document, content, placeholders), document))
         except _Rejected as rejected:
             errors.append(RuleError(file.path, rejected.line, rejected.reason, rule=title))
+        except Exception as error:  # one rule, whatever pySigma makes of it, stops no other
+            reason = f"{type(error).__name__}: {_sentence(error)}"
+            errors.append(RuleError(file.path, document.line, reason, rule=title))
     return RuleBook(file.path, tuple(rules), tuple(filters), tuple(errors))
+
+
+def _typed(made: _Made, document: Document) -> _Made:
+    """Hold what was made of a document against the types it has: YAML may put anything there."""
+    try:
+        if msgspec.json.decode(msgspec.json.encode(made), type=type(made)) == made:
+            return made
+        reason = "it cannot be written back"
+    except (msgspec.MsgspecError, ValueError) as error:
+        reason = _sentence(error)
+    raise _Rejected(f"a value of the wrong kind: {reason}", document.line)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """YAML with line numbers: what a rule file says, and on which line."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -7,6 +9,9 @@ from msgspec import Struct
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NODES_LIMIT = 200_000
+_DEPTH_LIMIT = 64
+_DOCUMENT_START = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
+_NO_CONTENT = re.compile(r"(?:[ \t]*(?:[%#][^\n]*)?(?:\n|\Z))*")
 
 
 class Document(Struct, frozen=True):
@@ -41,25 +46,48 @@ class YamlError(Exception):
         self.column = column
 
 
-def read_documents(text: str) -> list[Document]:
-    """Read every YAML document of a text; `YamlError` where it is none.
+def read_documents(text: str) -> tuple[list[Document], list[YamlError]]:
+    """Read every YAML document of a text, each by itself: one that is broken spoils no other.
 
-    Only plain data (`yaml.SafeLoader`), no objects. Aliases that expand to more than
-    200,000 nodes are refused, as a rule file has no use for them.
+    Only plain data (`yaml.SafeLoader`), no objects. What has more than 200,000 nodes, also by
+    way of aliases, is refused, as a rule file has no use for it.
     """
-    documents = []
+    documents: list[Document] = []
+    errors: list[YamlError] = []
+    for part, above in _parts(text):
+        try:
+            documents.extend(_read(part, above))
+        except YamlError as error:
+            errors.append(error)
+    return documents, errors
+
+
+def _parts(text: str) -> Iterator[tuple[str, int]]:
+    """Cut a text before each document; with the number of lines above each part."""
+    at = line = 0
+    for mark in (*_DOCUMENT_START.finditer(text), None):
+        end = mark.start() if mark else len(text)
+        part = text[at:end]
+        # Directives stand before the mark of the document that they belong to.
+        if mark is None or _NO_CONTENT.fullmatch(part) is None:
+            yield part, line
+            at = end
+            line += part.count("\n")
+
+
+def _read(text: str, above: int) -> Iterator[Document]:
+    if sum(map(text.count, "\n,[{")) > _NODES_LIMIT:
+        raise YamlError("too large or too deeply nested for a rule", above + 1, 1)
     try:
         loader = _Loader(text)
         try:
             while loader.check_node():
                 node = loader.get_node()
-                lines: dict[tuple[str, ...], int] = {}
-                duplicates: list[tuple[str, int]] = []
-                values: dict[str, int] = {}
-                _walk(node, lines, duplicates, values)
-                start = node.start_mark.line + 1
+                walk = _Walk(above)
+                walk.through(node)
+                start = above + node.start_mark.line + 1
                 content = loader.construct_document(node)
-                documents.append(Document(content, start, lines, tuple(duplicates), values))
+                yield Document(content, start, walk.lines, tuple(walk.duplicates), walk.values)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -67,39 +95,50 @@ def read_documents(text: str) -> list[Document]:
         if "end of stream" in (error.problem or ""):  # what was never closed began elsewhere
             mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise YamlError(f"not valid YAML: {error.problem or error.context}", line, column) from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
-        raise YamlError(f"not valid YAML: {str(error).splitlines()[0][:200]}", 1, 1) from None
-    return documents
+        line = min(line, text.rstrip().count("\n") + 1)
+        reason = f"not valid YAML: {error.problem or error.context}"
+        raise YamlError(reason, above + line, column) from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        reason = f"not valid YAML: {str(error).partition(chr(10))[0][:200]}"
+        raise YamlError(reason, above + 1, 1) from None
 
 
-def _walk(
-    root: yaml.Node,
-    lines: dict[tuple[str, ...], int],
-    duplicates: list[tuple[str, int]],
-    values: dict[str, int],
-) -> None:
-    seen_nodes = 0
-    stack: list[tuple[yaml.Node, tuple[str, ...]]] = [(root, ())]
-    while stack:
-        node, path = stack.pop()
-        seen_nodes += 1
-        if seen_nodes > _NODES_LIMIT or len(path) > 64:
-            raise YamlError(
-                "too large or too deeply nested for a rule", root.start_mark.line + 1, 1
-            )
-        if isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key_node, value_node in node.value:
-                key = str(getattr(key_node, "value", "?"))
-                line = key_node.start_mark.line + 1
-                here = (*path, key)
-                if key in keys and key != "<<":
-                    duplicates.append((".".join(here), line))
-                keys.add(key)
-                lines.setdefault(here, line)
-                stack.append((value_node, here))
-        elif isinstance(node, yaml.SequenceNode):
-            stack.extend((item, path) for item in reversed(node.value))
-        else:
-            values.setdefault(str(node.value), node.start_mark.line + 1)
+class _Walk:
+    """What is known of a document by its nodes: on which line what stands."""
+
+    def __init__(self, above: int) -> None:
+        self.lines: dict[tuple[str, ...], int] = {}
+        self.duplicates: list[tuple[str, int]] = []
+        self.values: dict[str, int] = {}
+        self._above = above
+
+    def through(self, root: yaml.Node) -> None:
+        seen_nodes = 0
+        stack: list[tuple[yaml.Node, tuple[str, ...], int]] = [(root, (), 0)]
+        while stack:
+            node, path, depth = stack.pop()
+            seen_nodes += 1
+            if seen_nodes > _NODES_LIMIT or depth > _DEPTH_LIMIT:
+                raise YamlError("too large or too deeply nested for a rule", self._line(root), 1)
+            if isinstance(node, yaml.MappingNode):
+                stack.extend((item, key, depth + 1) for item, key in self._members(node, path))
+            elif isinstance(node, yaml.SequenceNode):
+                stack.extend((item, path, depth + 1) for item in reversed(node.value))
+            else:
+                self.values.setdefault(str(node.value), self._line(node))
+
+    def _members(
+        self, node: yaml.MappingNode, path: tuple[str, ...]
+    ) -> Iterator[tuple[yaml.Node, tuple[str, ...]]]:
+        keys: set[str] = set()
+        for key_node, value_node in node.value:
+            key = str(getattr(key_node, "value", "?"))
+            here = (*path, key)
+            if key in keys and key != "<<":
+                self.duplicates.append((".".join(here), self._line(key_node)))
+            keys.add(key)
+            self.lines.setdefault(here, self._line(key_node))
+            yield value_node, here
+
+    def _line(self, node: yaml.Node) -> int:
+        return self._above + int(node.start_mark.line) + 1
