@@ -1,10 +1,18 @@
 """What every command shares: exit codes, messages, progress."""
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from trailhound.sinks.escape import visible
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+else:
+    # argparse names the type of its subcommands only to type checkers.
+    Commands = Any
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2

@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import orjson
 
-from trailhound.cli.console import EXIT_FINDINGS, progress_bar
+from trailhound.cli.console import EXIT_FINDINGS, Commands, progress_bar
 from trailhound.cli.ruleset import add_rule_options, loaded_rules
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
@@ -17,11 +17,6 @@ from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.rules.describe import describe
 from trailhound.rules.ir import And, AtLeast, Not, Note, Or, Predicate, Rule, Some
 from trailhound.sinks.escape import visible
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-else:
-    Commands = Any
 
 
 def add_parser(commands: Commands) -> None:

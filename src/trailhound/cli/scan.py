@@ -6,9 +6,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
-from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, complain, progress_bar
+from trailhound.cli.console import (
+    EXIT_FINDINGS,
+    EXIT_NOTHING_READ,
+    Commands,
+    complain,
+    progress_bar,
+)
 from trailhound.cli.ruleset import add_rule_options, loaded_rules
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
@@ -17,11 +23,6 @@ from trailhound.model.levels import Level
 from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.sinks import SINKS
 from trailhound.sinks.contract import SinkOptions
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-else:
-    Commands = Any
 
 _AGGREGATING = ("table", "markdown")
 _WORTH_A_WORKER_BYTES = 24 * 1024 * 1024

@@ -1,17 +1,12 @@
 """`trailhound sources`: which log formats are understood, and their fields."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from trailhound.cli.console import Commands
 from trailhound.model.errors import TrailhoundError
 from trailhound.sources import all_sources
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-else:
-    Commands = Any
 
 
 def add_parser(commands: Commands) -> None:
