@@ -1,14 +1,20 @@
 """The scan as a whole: workers, repeats, windows over a spool, rules that give up."""
 
 import json
+import os
+import pickle
 import random
+import signal
+import tracemalloc
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from trailhound.engine.tests import GIVE_UPS_LIMIT
-from trailhound.intake.files import find_inputs
+from trailhound.intake.files import InputFile, find_inputs
+from trailhound.model.errors import TrailhoundError
 from trailhound.model.findings import Finding
 from trailhound.model.totals import Totals
 from trailhound.pipeline import scan as scan_module
@@ -16,6 +22,9 @@ from trailhound.pipeline import spool as spool_module
 from trailhound.pipeline import units
 from trailhound.pipeline.rulebooks import load_rules
 from trailhound.pipeline.scan import Scan, run_scan
+from trailhound.pipeline.tally import Tally
+from trailhound.sinks import SINKS
+from trailhound.sinks.contract import SinkOptions
 
 SECRET_READS = """title: secret read
 id: 11111111-1111-4111-8111-111111111111
@@ -182,3 +191,133 @@ def test_a_rule_that_takes_too_long_is_counted_and_stops_being_tried(
     assert f"took too long on {50 + 1} events" in problem.reason
     assert f"{log}:2" in problem.reason
     assert GIVE_UPS_LIMIT < 50
+
+
+def test_windows_do_not_depend_on_which_stage_was_read_first(tmp_path: Path, rule: Path) -> None:
+    """A request stands in two files, with another stage of it in each; the earlier one counts."""
+    stages = ("RequestReceived", "ResponseComplete")
+    for stage, name in zip(stages, ("z.jsonl", "a.jsonl"), strict=True):
+        late = ".500000Z" if stage == "ResponseComplete" else ".000000Z"
+        documents = [
+            secret(n * 3, stage=stage)
+            | {
+                "requestReceivedTimestamp": f"2026-05-01T00:00:{n * 3:02}.000000Z",
+                "stageTimestamp": f"2026-05-01T00:00:{n * 3:02}{late}",
+            }
+            for n in range(8)
+        ]
+        write(tmp_path / name, documents)
+    first, last = tmp_path / "z.jsonl", tmp_path / "a.jsonl"
+    found = [scan(paths, rule)[0] for paths in ([first, last], [last, first])]
+    windows = [[f for f in each if f.group] for each in found]
+    assert brief(windows[0]) == brief(windows[1])
+    assert [(f.event_count, {e.origins[0].path for e in f.events}) for f in windows[0]] == [
+        (8, {str(first)})
+    ]
+    # And as single findings each request is one, whichever was read first.
+    assert [len(each) for each in found] == [9, 9]
+
+
+def test_an_id_that_the_client_chose_does_not_make_requests_one(tmp_path: Path, rule: Path) -> None:
+    """Clients of Kubernetes may send their own audit id (header `Audit-ID`)."""
+    received = [
+        secret(n * 3, auditID="same")
+        | {"requestReceivedTimestamp": f"2026-05-01T00:00:{n * 3:02}.000000Z"}
+        for n in range(8)
+    ]
+    for documents in (received, [secret(n * 3, auditID="same") for n in range(8)]):
+        found, _ = scan([write(tmp_path / "a.jsonl", documents)], rule)
+        assert [f.rule.title for f in found].count("secret read") == 8
+        assert [f.event_count for f in found if f.group] == [8]
+
+
+def test_parts_keep_their_lines_beside_lines_that_are_split(
+    tmp_path: Path, rule: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [json.dumps(secret(n), separators=(",", ":")) for n in range(600)]
+    long = [json.dumps(secret(n)) for n in range(1000, 1060)]
+    batch = '{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[' + ",".join(long) + "]}"
+    documents[100] = batch
+    documents[110] = "x" * 70_000
+    documents[300] = batch
+    path = tmp_path / "log"
+    path.write_text("\n".join(documents) + "\n")
+    monkeypatch.setattr(units, "PART_BYTES", 60_000)
+    monkeypatch.setattr("trailhound.intake.blocks.SPLIT_BYTES", 20_000)
+    monkeypatch.setattr("trailhound.intake.blocks.LINE_LIMIT", 50_000)
+    for module in ("files", "compression"):
+        monkeypatch.setattr(f"trailhound.intake.{module}.READ_BYTES", 4_096)
+    plan = scan_module.plan_for(
+        load_rules([str(rule)], builtin=False, placeholders={}, cache=None).ruleset.rules
+    )
+    (whole,) = find_inputs([str(path)])
+    parts = units.parts_of(whole)
+    assert len(parts) > 3
+
+    def read(files: Sequence[InputFile]) -> tuple[list[tuple[str, str]], list[object]]:
+        lines: Counter[str] = Counter()
+        tally = Tally()
+        found = []
+        for unit in units.cut(files):
+            # As workers give them: each item by itself.
+            made = scan_module._read_unit(unit, plan, None, lambda _: None)
+            items = (pickle.loads(pickle.dumps(item)) for item in made)
+            for item in scan_module._placed(unit, items, lines):
+                if isinstance(item, Tally):
+                    tally.add(item)
+                elif isinstance(item, Finding):
+                    found.append((item.rule.title, str(item.events[0].origins[0])))
+        return found, [tally.events, tally.lines, tally.failures()]
+
+    alone, apart = read([whole]), read(parts)
+    assert apart[1] == alone[1]
+    assert apart[0] == alone[0]
+    places = {int(place.split(":")[-1].partition("#")[0]) for _, place in alone[0]}
+    assert places == {*range(1, 601)} - {111}
+
+
+@pytest.mark.parametrize("outlet", ["table", "csv"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_findings_stay_flat(outlet: str, jobs: int, tmp_path: Path, rule: Path) -> None:
+    rule.write_text(SECRET_READS.split("---", maxsplit=1)[0].replace("secret read", "read"))
+    for name in ("a", "b"):
+        with open(tmp_path / f"{name}.jsonl", "w") as file:
+            for n in range(4_000):
+                document = secret(n, auditID=f"{name}{n}", user={"username": f"u{n % 50}"})
+                file.write(json.dumps(document) + "\n")
+    rules = load_rules([str(rule)], builtin=False, placeholders={}, cache=None)
+    files = find_inputs([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
+    count = 0
+    with open(tmp_path / "out", "w") as stream:
+        writer = SINKS[outlet].writer(stream, SinkOptions(colour=False))
+
+        def deliver(finding: Finding) -> None:
+            nonlocal count
+            count += 1
+            writer.write(finding)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(units, "_UNIT_BYTES", 1_000_000)
+            tracemalloc.start()
+            try:
+                writer.close(run_scan(Scan(files, rules, jobs=jobs), deliver))
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+    assert count == 8_000
+    # 8,000 events of 1.3 kB would be over 40 MB as Python objects.
+    assert peak < 14 * 1024 * 1024
+
+
+def test_a_worker_that_dies_is_told(
+    tmp_path: Path, rule: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(tmp_path / f"{n}.jsonl", [secret(n)]) for n in range(4)]
+    monkeypatch.setattr(units, "_UNIT_BYTES", 1)
+    monkeypatch.setattr(scan_module, "_work", die)
+    with pytest.raises(TrailhoundError, match="a worker process was ended"):
+        scan(paths, rule, jobs=2)
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,10 +1,16 @@
 """The scan: files in, findings and totals out."""
 
+import os
+import pickle
+import signal
+import tempfile
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing import get_context
 
 from trailhound.engine.matching import Hit, finding_of
@@ -13,6 +19,7 @@ from trailhound.engine.tests import GIVE_UPS_LIMIT
 from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
 from trailhound.intake.blocks import Block
 from trailhound.intake.files import STDIN, InputFile, read_blocks
+from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, RawRecord
@@ -78,18 +85,15 @@ def run_scan(
             if isinstance(found, Tally):
                 tally.add(found)
             elif isinstance(found, Feed):
-                if requests.first(found.window, found.rule, found.event.envelope.request_uid):
-                    spool.add(found)
-            elif requests.first(-1, found.rule.uid, found.events[0].envelope.request_uid):
+                spool.add(found)
+            elif requests.first(found.rule.uid, found.events[0]):
                 out(found)
             else:
                 tally.repeats += 1
         state = WindowState()
-        for finding in step(plan, state, spool.sorted()):
-            if _speaks(plan, finding):
-                out(finding)
-        for finding in finish(plan, state):
-            if _speaks(plan, finding):
+        silent = {rule.info.uid for rule in plan.rules if rule.silent}
+        for finding in chain(step(plan, state, _once(spool.sorted())), finish(plan, state)):
+            if finding.rule.uid not in silent:
                 out(finding)
     return _totals(plan, scan.rules, tally, time.monotonic() - started)
 
@@ -116,19 +120,43 @@ class _Requests:
     """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[int, int | str, str], None] = OrderedDict()
+        self._seen: OrderedDict[int, None] = OrderedDict()
 
-    def first(self, window: int, rule: int | str, request_uid: str) -> bool:
-        """Whether this is the first of its kind. Without a request id every one is."""
-        if not request_uid:
+    def first(self, what: object, event: Event) -> bool:
+        """Whether `what` meets this request for the first time; true without a request id."""
+        if not event.envelope.request_uid:
             return True
-        key = (window, rule, request_uid)
+        # Python keys the hashes of texts anew in every process, so none can be aimed at.
+        key = hash((what, _request(event)))
         if key in self._seen:
             return False
         self._seen[key] = None
         if len(self._seen) > REQUESTS_REMEMBERED:
             self._seen.popitem(last=False)
         return True
+
+
+def _request(event: Event) -> tuple[object, ...]:
+    # The id alone proves nothing: clients of Kubernetes may choose it (header `Audit-ID`), and
+    # could make a hundred requests look like one. When it arrived, they cannot choose.
+    envelope = event.envelope
+    arrived = next((d.get("requestReceivedTimestamp") for v in event.views.values() for d in v), "")
+    if isinstance(arrived, str) and arrived:
+        return envelope.request_uid, arrived
+    return (
+        envelope.request_uid,
+        envelope.actor_name,
+        envelope.action,
+        envelope.target_type,
+        envelope.target_namespace,
+        envelope.target_name,
+    )
+
+
+def _once(feeds: Iterator[Feed]) -> Iterator[Feed]:
+    """Leave out what one request fed before; of its stages, the earliest counts."""
+    requests = _Requests()
+    return (feed for feed in feeds if requests.first((feed.window, feed.rule), feed.event))
 
 
 def _here(
@@ -160,10 +188,6 @@ def _outcomes(
         yield finding_of(plan, hit, explained=explain is None or so_far < explain)
 
 
-def _speaks(plan: Plan, finding: Finding) -> bool:
-    return not next(r.silent for r in plan.rules if r.info.uid == finding.rule.uid)
-
-
 # --- workers -----------------------------------------------------------------------------
 
 _worker_plan: Plan | None = None
@@ -171,12 +195,28 @@ _worker_plan: Plan | None = None
 
 def _start_worker(rules: Sequence[Rule]) -> None:
     global _worker_plan  # noqa: PLW0603 - a worker process has one plan, made once
+    # Ctrl-C reaches every process of the terminal; the first one sees to the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker_plan = plan_for(rules)
 
 
-def _work(unit: Unit, explain: int | None) -> list[Finding | Feed | Tally]:
+def _work(unit: Unit, explain: int | None, folder: str) -> str:
+    """Read a unit; return the file that holds what came of it, which may be a lot."""
     assert _worker_plan is not None  # noqa: S101 - set by the initializer
-    return list(_read_unit(unit, _worker_plan, explain, lambda _: None))
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        for item in _read_unit(unit, _worker_plan, explain, lambda _: None):
+            pickle.dump(item, file, protocol=pickle.HIGHEST_PROTOCOL)
+    return file.name
+
+
+def _fetched(path: str) -> Iterator[Finding | Feed | Tally]:
+    with open(path, "rb") as file:
+        os.unlink(path)
+        while True:
+            try:
+                yield pickle.load(file)  # noqa: S301 - written by our own worker
+            except EOFError:
+                return
 
 
 def _pooled(
@@ -184,25 +224,33 @@ def _pooled(
 ) -> Iterator[Finding | Feed | Tally]:
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         max_workers=min(scan.jobs, len(units)),
         mp_context=context,
         initializer=_start_worker,
         initargs=(scan.rules.ruleset.rules,),
-    ) as pool:
-        # A few units ahead of the one being merged, so that results do not pile up.
-        lines: Counter[str] = Counter()
-        waiting: list[tuple[Unit, Future[list[Finding | Feed | Tally]]]] = []
-        rest = iter(units)
-        ahead = scan.jobs * 2
-        while True:
-            while len(waiting) < ahead and (unit := next(rest, None)) is not None:
-                waiting.append((unit, pool.submit(_work, unit, explain)))
-            if not waiting:
-                return
-            unit, future = waiting.pop(0)
-            yield from _placed(unit, future.result(), lines)
-            progress(sum(file.size_bytes for group in unit.groups for file in group))
+    )
+    with tempfile.TemporaryDirectory(prefix="trailhound-") as folder:
+        try:
+            # A few units ahead of the one being merged, so that results do not pile up.
+            lines: Counter[str] = Counter()
+            waiting: list[tuple[Unit, Future[str]]] = []
+            rest = iter(units)
+            ahead = scan.jobs * 2
+            while True:
+                while len(waiting) < ahead and (unit := next(rest, None)) is not None:
+                    waiting.append((unit, pool.submit(_work, unit, explain, folder)))
+                if not waiting:
+                    return
+                unit, future = waiting.pop(0)
+                yield from _placed(unit, _fetched(future.result()), lines)
+                progress(sum(file.size_bytes for group in unit.groups for file in group))
+        except BrokenProcessPool:
+            raise TrailhoundError(
+                "a worker process was ended, perhaps for want of memory; try --jobs 1"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _apart(files: Sequence[InputFile]) -> list[InputFile]:
@@ -234,12 +282,11 @@ def _stands_by_line(file: InputFile) -> bool:
 
 
 def _placed(
-    unit: Unit, items: list[Finding | Feed | Tally], lines: Counter[str]
+    unit: Unit, items: Iterable[Finding | Feed | Tally], lines: Counter[str]
 ) -> Iterator[Finding | Feed | Tally]:
     """Give the items of a part of a file the line numbers they have in the whole."""
     file = unit.groups[0][0]
     offset = lines[file.path] if file.end else 0
-    moved: set[int] = set()
     for item in items:
         if isinstance(item, Tally):
             if file.end:
@@ -247,9 +294,7 @@ def _placed(
             item.shift(offset)
         elif offset:
             for event in item.events if isinstance(item, Finding) else (item.event,):
-                if id(event) not in moved:
-                    moved.add(id(event))
-                    event.origins = tuple(origin.shifted(offset) for origin in event.origins)
+                event.origins = tuple(origin.shifted(offset) for origin in event.origins)
         yield item
 
 
