@@ -31,6 +31,7 @@ from trailhound.rules.ir import (
     Alias,
     And,
     Condition,
+    Correlation,
     Exists,
     Field,
     Not,
@@ -39,7 +40,6 @@ from trailhound.rules.ir import (
     Predicate,
     Rule,
     RuleError,
-    Window,
 )
 
 # What pySigma complains of that leaves the meaning of a rule whole: noted, and the rule runs.
@@ -241,7 +241,7 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
         raise _Rejected("value_percentile needs a percentile between 0 and 100", line)
     if not references:
         raise _Rejected("a correlation without rules", document.line_of("correlation", "rules"))
-    window = Window(
+    window = Correlation(
         kind=kind,
         rules=tuple(references),
         timespan_ns=parsed.timespan.seconds * 1_000_000_000,
