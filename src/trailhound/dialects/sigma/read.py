@@ -21,8 +21,8 @@ from trailhound.dialects.contract import Placeholders, RuleFile
 from trailhound.dialects.sigma.lower import BadCondition, Blocks, Lowering, take_out_blocks
 from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
-from trailhound.dialects.sigma.text import Document, read_documents
 from trailhound.dialects.sigma.values import Unsupported
+from trailhound.dialects.yaml_text import Document, read_documents
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.model.logsource import LogSource
