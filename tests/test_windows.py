@@ -13,7 +13,9 @@ from trailhound.dialects import DIALECTS
 from trailhound.dialects.contract import RuleFile
 from trailhound.engine.matching import match_event
 from trailhound.engine.plan import Plan, SourceShape, make_plan
-from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
+from trailhound.engine.windows.contract import Feed
+from trailhound.engine.windows.feeding import feeds_of
+from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.model.events import Envelope, Event
 from trailhound.model.findings import EVENTS_KEPT, Finding
 from trailhound.model.logsource import LogSource, Route
@@ -57,19 +59,27 @@ def plan_of(*windows: str) -> Plan:
     return make_plan(rules.rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
 
 
+def event_of(document: Mapping[str, Any], line: int = 1) -> Event:
+    return Event("s", document, (Origin("f", line),), {"v": (document,)}, describe)
+
+
 def feeds(plan: Plan, documents: list[dict[str, Any]]) -> list[Feed]:
     found = []
-    for number, document in enumerate(documents, 1):
-        event = Event("s", document, (Origin("f", number),), {"v": (document,)}, describe)
+    for number, document in enumerate(documents):
+        event = event_of(document, number + 1)
         for hit in match_event(plan, event):
-            found.extend(feeds_of(plan, hit.rule, hit.event, hit.document))  # type: ignore[union-attr]
+            fed = feeds_of(plan, hit.rule, hit.event, hit.document)  # type: ignore[union-attr]
+            found.extend(feed._replace(at=number) for feed in fed)
     return found
 
 
 def findings(plan: Plan, documents: list[dict[str, Any]]) -> list[Finding]:
+    def kept(at: int) -> Event:
+        return event_of(documents[at], at + 1)
+
     state = WindowState()
-    found = list(step(plan, state, feeds(plan, documents)))
-    return [*found, *finish(plan, state)]
+    found = list(step(plan, state, feeds(plan, documents), kept))
+    return [*found, *finish(plan, state, kept)]
 
 
 def brief(found: list[Finding]) -> list[tuple[Any, ...]]:
@@ -241,14 +251,17 @@ def test_counts_agree_with_counting_by_hand(documents: list[dict[str, Any]]) -> 
 def test_batches_and_saved_state_do_not_matter(
     documents: list[dict[str, Any]], cuts: list[int]
 ) -> None:
+    def kept(at: int) -> Event:
+        return event_of(documents[at], at + 1)
+
     plan = plan_of(COUNT, TEMPORAL.format(kind="temporal_ordered"))
     whole = brief(findings(plan, documents))
     state, found, fed = WindowState(), [], feeds(plan, documents)
     edges = sorted({0, *cuts, len(fed)})
     for start, end in itertools.pairwise(edges):
-        found.extend(step(plan, state, fed[start:end]))
+        found.extend(step(plan, state, fed[start:end], kept))
         state = pickle.loads(pickle.dumps(state))
-    found.extend(finish(plan, state))
+    found.extend(finish(plan, state, kept))
     assert brief(found) == whole
 
 

@@ -9,6 +9,8 @@ from trailhound.engine.explain import Explainer, explainer
 from trailhound.engine.gates import Candidate, Gates, gates_for
 from trailhound.engine.match import check_patterns, matcher
 from trailhound.engine.values import Getter, getter
+from trailhound.engine.windows.contract import AnyFold
+from trailhound.engine.windows.folds import FOLDS
 from trailhound.model.findings import Explanation
 from trailhound.model.logsource import LogSource, Route
 from trailhound.rules.ir import Field, Path, Predicate, Rule, RuleError
@@ -74,6 +76,8 @@ class Plan:
     """(source name, view name) → its rules."""
     feeds: Mapping[int, tuple[int, ...]]
     """Rule index → indices of the windows that it feeds."""
+    folds: Mapping[int, AnyFold]
+    """Rule index of a window → how its groups count."""
     homeless: tuple[int, ...]
     """Indices of rules whose log source no source here can serve."""
     errors: tuple[RuleError, ...]
@@ -117,14 +121,19 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
     }
     uids = {rule.info.uid: index for index, rule in enumerate(rules)}
     feeds: dict[int, list[int]] = {}
+    folds: dict[int, AnyFold] = {}
     for index, rule in enumerate(rules):
-        if rule.window is not None:
-            for uid in dict.fromkeys(rule.window.rules):
+        window = rule.window
+        if window is not None:
+            for uid in dict.fromkeys(window.rules):
                 feeds.setdefault(uids[uid], []).append(index)
+            titles = tuple(rules[uids[uid]].info.title for uid in window.rules)
+            folds[index] = FOLDS[type(window)](window, titles)
     return Plan(
         rules=tuple(rules),
         views=views,
         feeds={index: tuple(windows) for index, windows in feeds.items()},
+        folds=folds,
         homeless=tuple(homeless),
         errors=tuple(errors),
     )

@@ -15,8 +15,11 @@ from multiprocessing import get_context
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
+from trailhound.engine.requests import request_id
 from trailhound.engine.tests import GIVE_UPS_LIMIT
-from trailhound.engine.windows import Feed, WindowState, feeds_of, finish, step
+from trailhound.engine.windows.contract import Feed
+from trailhound.engine.windows.feeding import feeds_of
+from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.intake.blocks import Block
 from trailhound.intake.files import STDIN, InputFile, read_blocks
 from trailhound.model.errors import TrailhoundError
@@ -26,7 +29,7 @@ from trailhound.model.records import Origin, RawRecord
 from trailhound.model.totals import RuleProblem, Totals
 from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.rulebooks import LoadedRules
-from trailhound.pipeline.spool import Spool
+from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
 from trailhound.rules.ir import Rule
@@ -84,15 +87,17 @@ def run_scan(
         for found in results:
             if isinstance(found, Tally):
                 tally.add(found)
-            elif isinstance(found, Feed):
+            elif isinstance(found, Fed):
                 spool.add(found)
-            elif requests.first(found.rule.uid, found.events[0]):
+            elif requests.first(found.rule.uid, request_id(found.events[0])):
                 out(found)
             else:
                 tally.repeats += 1
         state = WindowState()
         silent = {rule.info.uid for rule in plan.rules if rule.silent}
-        for finding in chain(step(plan, state, _once(spool.sorted())), finish(plan, state)):
+        feeds = _once(spool.sorted())
+        ended = finish(plan, state, spool.event)
+        for finding in chain(step(plan, state, feeds, spool.event), ended):
             if finding.rule.uid not in silent:
                 out(finding)
     return _totals(plan, scan.rules, tally, time.monotonic() - started)
@@ -115,19 +120,18 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
 class _Requests:
     """Remembers requests, so that one request is one finding of a rule.
 
-    Kubernetes logs a request at several stages, CloudTrail delivers to several trails; the
-    sender's id of the request tells.
+    Kubernetes logs a request at several stages, CloudTrail delivers to several trails.
     """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[int, None] = OrderedDict()
 
-    def first(self, what: object, event: Event) -> bool:
-        """Whether `what` meets this request for the first time; true without a request id."""
-        if not event.envelope.request_uid:
+    def first(self, what: object, request: str) -> bool:
+        """Whether `what` meets this request for the first time; true without a request."""
+        if not request:
             return True
         # Python keys the hashes of texts anew in every process, so none can be aimed at.
-        key = hash((what, _request(event)))
+        key = hash((what, request))
         if key in self._seen:
             return False
         self._seen[key] = None
@@ -136,39 +140,24 @@ class _Requests:
         return True
 
 
-def _request(event: Event) -> tuple[object, ...]:
-    # The id alone proves nothing: clients of Kubernetes may choose it (header `Audit-ID`), and
-    # could make a hundred requests look like one. When it arrived, they cannot choose.
-    envelope = event.envelope
-    arrived = next((d.get("requestReceivedTimestamp") for v in event.views.values() for d in v), "")
-    if isinstance(arrived, str) and arrived:
-        return envelope.request_uid, arrived
-    return (
-        envelope.request_uid,
-        envelope.actor_name,
-        envelope.action,
-        envelope.target_type,
-        envelope.target_namespace,
-        envelope.target_name,
-    )
-
-
 def _once(feeds: Iterator[Feed]) -> Iterator[Feed]:
-    """Leave out what one request fed before; of its stages, the earliest counts."""
-    requests = _Requests()
-    return (feed for feed in feeds if requests.first((feed.window, feed.rule), feed.event))
+    """Leave out what a record or a request fed before; of its stages, the earliest counts."""
+    known = _Requests()
+    for feed in feeds:
+        if known.first((feed.window, feed.key, feed.rule), feed.request or feed.uid):
+            yield feed
 
 
 def _here(
     units: Sequence[Unit], plan: Plan, explain: int | None, progress: Callable[[int], None]
-) -> Iterator[Finding | Feed | Tally]:
+) -> Iterator[Finding | Fed | Tally]:
     for unit in units:
         yield from _read_unit(unit, plan, explain, progress)
 
 
 def _read_unit(
     unit: Unit, plan: Plan, explain: int | None, progress: Callable[[int], None]
-) -> Iterator[Finding | Feed | Tally]:
+) -> Iterator[Finding | Fed | Tally]:
     reader = UnitReader(plan, all_sources())
     explained: dict[int, int] = {}
     for group in unit.groups:
@@ -179,9 +168,9 @@ def _read_unit(
 
 def _outcomes(
     plan: Plan, hit: Hit, explained: dict[int, int], explain: int | None
-) -> Iterator[Finding | Feed]:
+) -> Iterator[Finding | Fed]:
     if hit.rule in plan.feeds:
-        yield from feeds_of(plan, hit.rule, hit.event, hit.document)
+        yield Fed(hit.event, tuple(feeds_of(plan, hit.rule, hit.event, hit.document)))
     if not plan.rules[hit.rule].silent:
         so_far = explained.get(hit.rule, 0)
         explained[hit.rule] = so_far + 1
@@ -209,7 +198,7 @@ def _work(unit: Unit, explain: int | None, folder: str) -> str:
     return file.name
 
 
-def _fetched(path: str) -> Iterator[Finding | Feed | Tally]:
+def _fetched(path: str) -> Iterator[Finding | Fed | Tally]:
     with open(path, "rb") as file:
         os.unlink(path)
         while True:
@@ -221,7 +210,7 @@ def _fetched(path: str) -> Iterator[Finding | Feed | Tally]:
 
 def _pooled(
     units: Sequence[Unit], scan: Scan, explain: int | None, progress: Callable[[int], None]
-) -> Iterator[Finding | Feed | Tally]:
+) -> Iterator[Finding | Fed | Tally]:
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     pool = ProcessPoolExecutor(
@@ -282,8 +271,8 @@ def _stands_by_line(file: InputFile) -> bool:
 
 
 def _placed(
-    unit: Unit, items: Iterable[Finding | Feed | Tally], lines: Counter[str]
-) -> Iterator[Finding | Feed | Tally]:
+    unit: Unit, items: Iterable[Finding | Fed | Tally], lines: Counter[str]
+) -> Iterator[Finding | Fed | Tally]:
     """Give the items of a part of a file the line numbers they have in the whole."""
     file = unit.groups[0][0]
     offset = lines[file.path] if file.end else 0

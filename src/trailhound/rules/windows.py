@@ -50,7 +50,13 @@ class Correlation(Struct, frozen=True, kw_only=True, tag="correlation"):
     generate: bool = False
     """Whether the rules it refers to make findings of their own as well."""
 
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return (self.field,) if self.field is not None else ()
+
 
 Window = Correlation
 """Every kind of window. Each has `rules` (uids of the rules that feed it), `group_by`,
-`aliases` and `generate`; the rest is its own."""
+`aliases`, `generate` and `value_fields`; the rest is its own, and so is its fold
+(`engine/windows/folds.py`)."""

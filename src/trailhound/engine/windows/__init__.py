@@ -1,0 +1,1 @@
+"""Windows: rules over several events, on event time."""

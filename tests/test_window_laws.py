@@ -1,0 +1,145 @@
+"""Laws that hold for every kind of window; a new kind adds a window to `WINDOWS`."""
+
+import itertools
+import random
+import typing
+from collections.abc import Callable, Iterable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trailhound.engine.windows.contract import NEVER, AnyFold, Feed, Fired, Outcome
+from trailhound.engine.windows.folds import FOLDS
+from trailhound.rules.ir import Condition, Correlation, Field, Window
+
+RULES = ("rule-0", "rule-1", "rule-2")
+VALUE = Field("v", (("v",),))
+
+
+def correlation(kind: str, *bounds: tuple[str, float], value: bool = False) -> Correlation:
+    return Correlation(
+        kind=kind,  # type: ignore[arg-type]
+        rules=RULES,
+        timespan_ns=10,
+        conditions=tuple(Condition(op, number) for op, number in bounds),  # type: ignore[arg-type]
+        field=VALUE if value else None,
+        percentile=90 if kind == "value_percentile" else None,
+    )
+
+
+WINDOWS: list[Window] = [
+    correlation("event_count", ("gte", 3)),
+    correlation("event_count", ("gt", 1), ("lte", 2)),
+    correlation("event_count", ("lt", 2)),
+    correlation("value_count", ("gte", 2), value=True),
+    correlation("value_sum", ("gt", 5), value=True),
+    correlation("value_avg", ("gt", 2), value=True),
+    correlation("value_median", ("gte", 2), value=True),
+    correlation("value_percentile", ("gte", 3), value=True),
+    correlation("temporal"),
+    correlation("temporal", ("gte", 2)),
+    correlation("temporal_ordered"),
+]
+
+
+every_window = pytest.mark.parametrize("window", WINDOWS, ids=lambda w: getattr(w, "kind", None))
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Feed]:
+    rows = draw(
+        st.lists(
+            st.tuples(st.integers(0, 60), st.integers(0, 2), st.sampled_from("1234x")), max_size=25
+        )
+    )
+    feeds = [
+        Feed(time, f"{n:032x}", 0, (), rule, ((value,),), at=n)
+        for n, (time, rule, value) in enumerate(rows)
+    ]
+    return sorted(feeds, key=lambda feed: feed[:2])
+
+
+def fold_of(window: Window) -> AnyFold:
+    return FOLDS[type(window)](window, tuple(f"title {uid}" for uid in window.rules))
+
+
+def folded(
+    fold: AnyFold,
+    feeds: Iterable[Feed],
+    end_ns: int,
+    between: Callable[[msgspec.Struct], msgspec.Struct] = lambda state: state,
+    ask: Iterable[int] = (),
+) -> tuple[list[Outcome], list[Fired], msgspec.Struct]:
+    """Fold as the engine does; `ask` are times at which `until` is asked besides."""
+    state, told = fold.fresh(), []
+    moments = sorted([*((f.time_ns, 1, f) for f in feeds), *((t, 0, None) for t in ask)], key=str)
+    moments.sort(key=lambda moment: moment[:2])
+    for time_ns, _, feed in moments:
+        if fold.due(state) <= time_ns or feed is None:
+            told += fold.until(state, time_ns)
+            assert fold.due(state) > time_ns
+        if feed is not None:
+            told += fold.take(state, feed)
+        state = between(state)
+    if fold.due(state) <= end_ns:
+        told += fold.until(state, end_ns)
+    told += fold.finish(state)
+    outcomes = [item for item in told if isinstance(item, Outcome)]
+    return outcomes, [item for item in told if isinstance(item, Fired)], state
+
+
+def test_every_kind_of_window_has_a_fold_and_stands_here() -> None:
+    kinds = set(typing.get_args(Window)) or {Window}
+    assert set(FOLDS) == kinds
+    assert {type(window) for window in WINDOWS} == kinds
+
+
+@every_window
+@settings(max_examples=40)
+@given(feeds=streams(), asked=st.lists(st.integers(0, 80), max_size=5))
+def test_a_state_can_be_saved_at_any_moment_and_asked_at_any_time(
+    window: Window, feeds: list[Feed], asked: list[int]
+) -> None:
+    fold = fold_of(window)
+    kind = type(fold.fresh())
+
+    def saved(state: msgspec.Struct) -> msgspec.Struct:
+        copy = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=kind)
+        assert copy == state
+        return copy
+
+    whole = folded(fold, feeds, 60)
+    assert folded(fold, feeds, 60, saved)[:2] == whole[:2]
+    asked = [time_ns for time_ns in asked if time_ns <= 60]
+    assert folded(fold, feeds, 60, ask=asked)[:2] == whole[:2]
+
+
+@every_window
+@settings(max_examples=40)
+@given(feeds=streams(), seed=st.integers(0, 9))
+def test_outcomes_are_told_apart_and_carry_their_evidence(
+    window: Window, feeds: list[Feed], seed: int
+) -> None:
+    places = {feed.at: feed for feed in feeds}
+    outcomes, fired, _ = folded(fold_of(window), feeds, 60)
+    assert len({outcome.identity for outcome in outcomes}) == len(outcomes)
+    for outcome in outcomes:
+        assert outcome.start_ns <= outcome.end_ns
+        assert outcome.reason
+        times = [places[at].time_ns for at in outcome.evidence]
+        assert times == sorted(times)
+    for before, after in itertools.pairwise(fired):
+        assert before.feed.time_ns <= after.feed.time_ns
+    random.Random(seed).shuffle(feeds)
+    again = folded(fold_of(window), sorted(feeds, key=lambda feed: feed[:2]), 60)
+    assert again[:2] == (outcomes, fired)
+
+
+@every_window
+def test_a_fresh_state_waits_for_nothing(window: Window) -> None:
+    fold = fold_of(window)
+    assert fold.fresh() == fold.fresh()
+    assert fold.due(fold.fresh()) == NEVER
+    assert list(fold.finish(fold.fresh())) == []
