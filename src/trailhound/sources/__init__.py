@@ -9,11 +9,19 @@ from trailhound.sources.contract import Source
 from trailhound.sources.falco import SOURCE as _FALCO
 from trailhound.sources.k8s_audit import SOURCE as _K8S_AUDIT
 from trailhound.sources.linux_auth import SOURCE as _LINUX_AUTH
+from trailhound.sources.okta_system import SOURCE as _OKTA_SYSTEM
 
 ENTRY_POINTS = "trailhound.sources"
 """Entry-point group in which other packages offer a `Source`."""
 
-SOURCES: tuple[Source, ...] = (_K8S_AUDIT, _CLOUDTRAIL, _FALCO, _AUDITD, _LINUX_AUTH)
+SOURCES: tuple[Source, ...] = (
+    _K8S_AUDIT,
+    _CLOUDTRAIL,
+    _OKTA_SYSTEM,
+    _FALCO,
+    _AUDITD,
+    _LINUX_AUTH,
+)
 """The log formats that come with Trailhound, in the order they are asked."""
 
 

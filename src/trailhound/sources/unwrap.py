@@ -12,6 +12,7 @@ from trailhound.model.records import Origin, ParseFailure, Payload
 from trailhound.sources import amazon_wrappings as amazon
 from trailhound.sources import azure_wrappings as azure
 from trailhound.sources import google_wrappings as google
+from trailhound.sources import okta_wrappings as okta
 from trailhound.sources.contents import Aside, Content, Document, all_but
 
 WRAPPINGS_TAKEN_OFF = 8
@@ -141,6 +142,7 @@ _WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
     ("aks", False, azure.aks, ("properties", "log_s")),
     ("kinesis", False, amazon.kinesis, ("kinesis", "Data")),
     ("awslogs", False, amazon.awslogs, ("awslogs",)),
+    ("okta-hook", True, okta.event_hook, ("data",)),
     ("firehose", False, amazon.firehose, ("data",)),
     ("eventbridge", False, amazon.eventbridge, ("detail",)),
     ("cloudwatch-query", True, amazon.cloudwatch_query, ("events",)),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from trailhound.dialects.sigma.cloud_names import names_for
 from trailhound.model.logsource import LogSource
 from trailhound.rules.ir import And, Compare, Equals, Field, Note, Or, Path, Predicate
 
@@ -48,10 +49,16 @@ class Taxonomy:
 
     def __init__(self, logsource: LogSource) -> None:
         self.kubernetes = logsource.product == "kubernetes"
+        self._names = names_for(logsource)
         self.notes: list[Note] = []
 
     def field(self, name: str) -> Field:
         """Return the field that a rule names, with every place it is looked for."""
+        places = self._names.get(name.casefold())
+        if places is not None:
+            if name not in places:
+                self._note(f"field {name!r} is read as {', '.join(places)}")
+            return Field(name, tuple(map(path_of, places)))
         aliases = _KUBERNETES_FIELDS.get(name) if self.kubernetes else None
         if aliases is None:
             return Field(name, (path_of(name),))

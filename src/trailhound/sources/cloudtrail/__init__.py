@@ -12,9 +12,9 @@ from trailhound.model.logsource import FieldInfo, LogSource, Route
 from trailhound.model.records import ParseFailure, Payload
 from trailhound.sources.cloudtrail.envelope import INSIGHT, describe
 from trailhound.sources.cloudtrail.fields import FIELDS
-from trailhound.sources.cloudtrail.values import below
 from trailhound.sources.contract import Gate, Source
 from trailhound.sources.mapping import time_ns_of
+from trailhound.sources.members import below
 
 _VIEW = "cloudtrail"
 _MARKS = ("eventVersion", "eventSource", "eventName", "eventTime", "awsRegion", "userIdentity")

@@ -14,8 +14,8 @@ from typing import Any
 from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.cloudtrail.identity import actor_name, actor_uid, invoked_by, src_ip
 from trailhound.sources.cloudtrail.target import target
-from trailhound.sources.cloudtrail.values import below, first_text, text
 from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of, value_at
+from trailhound.sources.members import below, first_text, text
 
 INSIGHT = "AwsCloudTrailInsight"
 

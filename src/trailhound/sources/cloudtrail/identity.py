@@ -6,8 +6,9 @@ Semantics: AWS CloudTrail User Guide, "CloudTrail userIdentity element".
 from collections.abc import Mapping
 from typing import Any
 
-from trailhound.sources.cloudtrail.values import arn_resource, below, first_text, is_ip, text
+from trailhound.sources.cloudtrail.arns import arn_resource
 from trailhound.sources.mapping import Getter, value_at
+from trailhound.sources.members import below, first_text, is_ip, text
 
 
 def actor_name(document: Mapping[str, Any]) -> str | None:

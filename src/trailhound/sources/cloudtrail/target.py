@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from trailhound.sources.cloudtrail.values import arn_type, first_text, reach, text
+from trailhound.sources.cloudtrail.arns import arn_type
+from trailhound.sources.members import first_text, reach, text
 
 
 class Target(Struct, frozen=True):

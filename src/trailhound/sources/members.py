@@ -1,9 +1,10 @@
-"""Small readers that take any value in any place."""
+"""Small readers that take any value in any place of a document."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from trailhound.model.records import Origin, ParseFailure
 from trailhound.sources.mapping import Getter, value_at
 
 _TEXT_LIMIT = 4096
@@ -46,26 +47,6 @@ def reach(value: Any, path: str) -> Any:
     return value[0] if isinstance(value, list) and value else value
 
 
-def arn_resource(arn: object) -> str | None:
-    """Return the sixth part of an ARN: `user/path/anna`, `secret:db-AbCdEf`; None if it is none.
-
-    AWS General Reference, "Amazon Resource Names (ARNs)".
-    """
-    written = text(arn)
-    parts = written.split(":", 5) if written else []
-    return parts[5] if len(parts) == 6 and parts[0] == "arn" and parts[5] else None
-
-
-def arn_type(arn: str) -> str:
-    """Return `service:kind` of an ARN, for resources that a record lists without a type."""
-    resource = arn_resource(arn)
-    if resource is None:
-        return ""
-    kind, colon, _ = resource.replace("/", ":").partition(":")
-    service = arn.split(":", 3)[2]
-    return f"{service}:{kind}" if colon else service
-
-
 def is_ip(written: str) -> bool:
     """Whether the text is an IPv4 or IPv6 address."""
     if len(written) > 64:
@@ -75,3 +56,30 @@ def is_ip(written: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def said(*paths: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return a getter of the first text at one of some paths, lists entered at their first."""
+    return lambda document: next(
+        (found for path in paths if (found := text(reach(document, path))) is not None), None
+    )
+
+
+def address(*paths: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return a getter of the first text at one of some paths that is an IP address."""
+    return lambda document: next(
+        (found for path in paths if (found := text(reach(document, path))) and is_ip(found)), None
+    )
+
+
+def unreadable_time(origin: Origin, time_ns: int | None, where: str) -> Iterable[ParseFailure]:
+    """Say that an event has no time, if it has none.
+
+    Args:
+        origin: where the record stands.
+        time_ns: what was read.
+        where: names the fields that were asked.
+    """
+    if time_ns is None:
+        detail = f"{where} holds no time that can be read; the event counts as of 1970"
+        yield ParseFailure(origin, "unreadable time", detail, lost=False)
