@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from trailhound.sources import SOURCES
+
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "examples" / "demo"
 AUTH = DEMO / "bastion" / "auth.log"
@@ -211,7 +213,8 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
 
 def test_sources_and_help(run) -> None:
     names = {source["name"] for source in json.loads(run("sources", "--json").stdout)}
-    assert names == {"k8s_audit", "cloudtrail", "auditd", "linux_auth", "falco"}
+    assert names == {source.name for source in SOURCES}
+    assert names >= {"k8s_audit", "cloudtrail", "okta_system", "auditd", "linux_auth", "falco"}
     assert "objectRef.resource" in run("sources", "k8s_audit").stdout
     top = run("--help").stdout
     assert "exit codes" in top

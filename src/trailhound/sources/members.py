@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from trailhound.model.records import Origin, ParseFailure
-from trailhound.sources.mapping import Getter, value_at
+from trailhound.sources.mapping import Getter, is_time_ns, value_at
 
 _TEXT_LIMIT = 4096
 
@@ -70,6 +70,18 @@ def address(*paths: str) -> Callable[[Mapping[str, Any]], str | None]:
     return lambda document: next(
         (found for path in paths if (found := text(reach(document, path))) and is_ip(found)), None
     )
+
+
+def epoch_ms(value: object) -> int | None:
+    """Read milliseconds since 1970, to nanoseconds; None where it is no such number.
+
+    Also where the number is written as text, as some shippers do.
+    """
+    if isinstance(value, str) and value.isdecimal() and value.isascii() and len(value) <= 16:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        return None
+    return value * 1_000_000 if is_time_ns(value * 1_000_000) else None
 
 
 def unreadable_time(origin: Origin, time_ns: int | None, where: str) -> Iterable[ParseFailure]:

@@ -11,6 +11,7 @@ from typing import Any
 from trailhound.model.records import Origin, ParseFailure, Payload
 from trailhound.sources import amazon_wrappings as amazon
 from trailhound.sources import azure_wrappings as azure
+from trailhound.sources import github_wrappings as github
 from trailhound.sources import google_wrappings as google
 from trailhound.sources import okta_wrappings as okta
 from trailhound.sources.contents import Aside, Content, Document, all_but
@@ -154,6 +155,8 @@ _WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
     ("sns", False, amazon.sns, ("Message", "Sns")),
     ("sqs", False, amazon.sqs, ("Body", "body")),
     ("sqs", True, amazon.sqs_messages, ("Messages",)),
+    ("github-webhook", False, github.webhook, ("request",)),
+    ("github-webhook", False, github.proxied_webhook, ("headers",)),
     ("pubsub", False, google.pubsub, ("message",)),
     ("cloud-logging", True, google.cloud_logging_list, ("entries",)),
     ("cloud-logging", False, google.cloud_logging, ("logName",)),
