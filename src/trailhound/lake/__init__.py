@@ -1,0 +1,1 @@
+"""Stored events: Parquet files, asked with DuckDB."""

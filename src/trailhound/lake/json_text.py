@@ -1,0 +1,53 @@
+"""Documents as the JSON text that is stored, and whether SQL reads it as the engine does."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+_ODD = re.compile(
+    rb"\\u[0-9a-fA-F]{4}"  # control characters
+    rb"|[\[,]\["  # a list as an element of a list
+    rb"|[:,\[]-?[0-9][0-9.]*[eE]"  # numbers that are written in more ways than one
+)
+_ODD_LETTERS = re.compile(r"[İΣ]|(?![0-9])\d")
+_INTEGER_BITS = 13_000
+"""Below what Python writes in decimal (4,300 digits)."""
+
+
+def encode(document: Any) -> tuple[str, bool]:
+    """Return a document as JSON text, and whether SQL gives it the engine's verdict.
+
+    False where DuckDB and Python differ, or may: control characters, lists inside lists,
+    integers beyond 64 bits, floats with an exponent, lone surrogates, `İ` and `Σ` (whose lower
+    case depends on what stands around), digits that are not ASCII. Such documents are rare, and
+    the engine judges them whole. A text that merely looks like one of these may be among them.
+    Half of a surrogate pair, which no Unicode text can hold, becomes U+FFFD.
+    """
+    try:
+        data = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # integers beyond 64 bits and lone surrogates
+        return _in_full(document), False
+    text = data.decode()
+    exact = _ODD.search(data) is None
+    if exact and len(text) != len(data):
+        exact = _ODD_LETTERS.search(text) is None
+    return text, exact
+
+
+def _in_full(document: Any) -> str:
+    plain = _writable(document)
+    return json.dumps(plain, default=str, separators=(",", ":"), ensure_ascii=False)
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_writable(str(key)): _writable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(item) for item in value]
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        return hex(value)
+    return value
