@@ -22,8 +22,12 @@ from trailhound.sources import SOURCES
 from trailhound.sources.contract import Source
 from trailhound.sources.decode import Decoder
 
-NAMES = ("okta_system", "github_audit")
-ESSENTIAL = {"github_audit": {"sender", "repository"}}
+NAMES = ("okta_system", "github_audit", "gcp_audit", "google_workspace")
+ESSENTIAL = {
+    "github_audit": {"sender", "repository"},
+    "gcp_audit": {"protoPayload"},
+    "google_workspace": {"id", "events"},
+}
 """Keys of short records without which they could be anything."""
 SAMPLES = Path(__file__).parent / "samples" / "sources"
 RULES = Path(__file__).parents[2] / "shared" / "corpora" / "sigma" / "rules"
@@ -223,6 +227,9 @@ NEVER_THERE: dict[tuple[str, str], set[str]] = {}
 READ = {
     ("okta", "okta"): "identity/okta",
     ("github", "audit"): "application/github",
+    ("gcp", "gcp.audit"): "cloud/gcp/audit",
+    ("gcp", "google_workspace.admin"): "cloud/gcp/gworkspace",
+    ("gcp", "google_workspace.login"): "cloud/gcp/gworkspace",
 }
 """(product, service) → folder of the public rules for it."""
 

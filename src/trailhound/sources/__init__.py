@@ -7,7 +7,9 @@ from trailhound.sources.auditd import SOURCE as _AUDITD
 from trailhound.sources.cloudtrail import SOURCE as _CLOUDTRAIL
 from trailhound.sources.contract import Source
 from trailhound.sources.falco import SOURCE as _FALCO
+from trailhound.sources.gcp_audit import SOURCE as _GCP_AUDIT
 from trailhound.sources.github_audit import SOURCE as _GITHUB_AUDIT
+from trailhound.sources.google_workspace import SOURCE as _GOOGLE_WORKSPACE
 from trailhound.sources.k8s_audit import SOURCE as _K8S_AUDIT
 from trailhound.sources.linux_auth import SOURCE as _LINUX_AUTH
 from trailhound.sources.okta_system import SOURCE as _OKTA_SYSTEM
@@ -18,8 +20,10 @@ ENTRY_POINTS = "trailhound.sources"
 SOURCES: tuple[Source, ...] = (
     _K8S_AUDIT,
     _CLOUDTRAIL,
+    _GCP_AUDIT,
     _OKTA_SYSTEM,
     _GITHUB_AUDIT,
+    _GOOGLE_WORKSPACE,
     _FALCO,
     _AUDITD,
     _LINUX_AUTH,

@@ -31,3 +31,22 @@ def cloud_logging(document: Document) -> Iterable[Content] | None:
         if isinstance(document.get(name), str | dict):
             return [(document[name], all_but(document, name))]
     return None
+
+
+def cloud_event(document: Document) -> Iterable[Content] | None:
+    """CloudEvents 1.0.2, "JSON Event Format", as Eventarc delivers audit logs."""
+    if not isinstance(document.get("specversion"), str) or "type" not in document:
+        return None
+    known = all_but(document, "data", "data_base64")
+    if isinstance(document.get("data_base64"), str):
+        return ((content, known) for content in decoded(document["data_base64"], "CloudEvent"))
+    data = document.get("data")
+    return [(data, known)] if isinstance(data, str | dict) else None
+
+
+def activities(document: Document) -> Iterable[Content] | None:
+    """Admin SDK, "Reports API", `activities.list`."""
+    items = objects(document.get("items"))
+    if document.get("kind") != "admin#reports#activities" or items is None:
+        return None
+    return ((item, {}) for item in items)

@@ -44,7 +44,7 @@ _TYPED = frozenset(("time_ns", "class_uid", "activity_id", "outcome", "actor_gro
 
 def _typed(name: str, value: Any) -> Any:
     if name == "time_ns":
-        if isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
             return value if is_time_ns(value) else 0
         return time_ns_of(value) or 0
     if name in ("class_uid", "activity_id"):

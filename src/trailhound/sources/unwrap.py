@@ -160,6 +160,8 @@ _WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
     ("pubsub", False, google.pubsub, ("message",)),
     ("cloud-logging", True, google.cloud_logging_list, ("entries",)),
     ("cloud-logging", False, google.cloud_logging, ("logName",)),
+    ("activities", True, google.activities, ("items",)),
+    ("cloudevent", False, google.cloud_event, ("specversion",)),
     ("log", False, _shipped, _LINE_NAMES),
 )
 

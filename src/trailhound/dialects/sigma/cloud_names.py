@@ -7,16 +7,35 @@ place in which some form of the log holds that value. What is not here is a path
 
 from collections.abc import Iterable, Mapping
 
+from msgspec import Struct
+
 from trailhound.model.logsource import LogSource
 
-Names = Mapping[str, tuple[str, ...]]
-"""Field name in lower case → dotted paths."""
+
+class Names(Struct, frozen=True):
+    """The names of one log source."""
+
+    exact: Mapping[str, tuple[str, ...]] = {}
+    """Field name in lower case → dotted paths."""
+    stems: tuple[tuple[str, str], ...] = ()
+    """Beginning of a name in lower case → what stands there instead; the first that fits."""
+
+    def places(self, name: str) -> tuple[str, ...] | None:
+        """Return the dotted paths that a name stands for; None where it is a path itself."""
+        folded = name.casefold()
+        if (found := self.exact.get(folded)) is not None:
+            return found
+        for stem, instead in self.stems:
+            if folded.startswith(stem):
+                path = instead + name[len(stem) :]
+                return self.places(path) or (path,)
+        return None
 
 
 def names_for(logsource: LogSource) -> Names:
     """Return the names of one log source; an empty table where its rules need none."""
     product, service = logsource.product or "", logsource.service or ""
-    return _NAMES.get((product, service), _NAMES.get((product, ""), {}))
+    return _NAMES.get((product, service)) or _NAMES.get((product, ""), Names())
 
 
 def _spelled(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -24,40 +43,79 @@ def _spelled(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {name.casefold(): (name,) for name in names}
 
 
+# --- Okta ---------------------------------------------------------------------------------
+
 # Rules of 2021 and 2022 have these in lower case throughout.
-_OKTA = _spelled(
-    [
-        "eventType",
-        "displayMessage",
-        "legacyEventType",
-        "severity",
-        "actor.alternateId",
-        "actor.displayName",
-        "actor.id",
-        "actor.type",
-        "client.ipAddress",
-        "client.userAgent.rawUserAgent",
-        "client.zone",
-        "client.geographicalContext.country",
-        "outcome.reason",
-        "outcome.result",
-        "target.alternateId",
-        "target.displayName",
-        "target.id",
-        "target.type",
-        "debugContext.debugData.behaviors",
-        "debugContext.debugData.logOnlySecurityData",
-        "debugContext.debugData.requestUri",
-        "debugContext.debugData.url",
-        "securityContext.isProxy",
-        "transaction.id",
-        "transaction.type",
-        "authenticationContext.externalSessionId",
-        "authenticationContext.credentialType",
-    ]
+_OKTA = Names(
+    _spelled(
+        (
+            *("eventType", "displayMessage", "legacyEventType", "severity"),
+            *("actor.alternateId", "actor.displayName", "actor.id", "actor.type"),
+            *("client.ipAddress", "client.userAgent.rawUserAgent", "client.zone"),
+            *("client.geographicalContext.country", "outcome.reason", "outcome.result"),
+            *("target.alternateId", "target.displayName", "target.id", "target.type"),
+            *("debugContext.debugData.behaviors", "debugContext.debugData.requestUri"),
+            *("debugContext.debugData.logOnlySecurityData", "debugContext.debugData.url"),
+            *("securityContext.isProxy", "transaction.id", "transaction.type"),
+            *("authenticationContext.externalSessionId", "authenticationContext.credentialType"),
+        )
+    )
+)
+
+# --- Google Cloud -------------------------------------------------------------------------
+
+_AUDIT_LOG = {
+    "type": "@type",
+    "service_name": "serviceName",
+    "method_name": "methodName",
+    "resource_name": "resourceName",
+    "num_response_items": "numResponseItems",
+    "authentication_info.principal_email": "authenticationInfo.principalEmail",
+    "authentication_info.principal_subject": "authenticationInfo.principalSubject",
+    "authentication_info.authority_selector": "authenticationInfo.authoritySelector",
+    "authorization_info.granted": "authorizationInfo.granted",
+    "authorization_info.permission": "authorizationInfo.permission",
+    "authorization_info.resource": "authorizationInfo.resource",
+    "request_metadata.caller_ip": "requestMetadata.callerIp",
+    "request_metadata.caller_supplied_user_agent": "requestMetadata.callerSuppliedUserAgent",
+    "resource_location.current_locations": "resourceLocation.currentLocations",
+    "status.code": "status.code",
+    "status.message": "status.message",
+}
+"""Elastic integration for Google Cloud, "Audit", exported fields below `gcp.audit` → `AuditLog`."""
+_GCP = Names(
+    {
+        **{f"gcp.audit.{name}": (f"protoPayload.{path}",) for name, path in _AUDIT_LOG.items()},
+        # A public rule looks for these two a level too deep.
+        "protopayload.resource.type": ("resource.type",),
+        "protopayload.logname": ("logName",),
+    },
+    (
+        (
+            "gcp.audit.authorization_info.resource_attributes.",
+            "protoPayload.authorizationInfo.resourceAttributes.",
+        ),
+        ("gcp.audit.labels.", "labels."),
+        ("gcp.audit.logentry_operation.", "operation."),
+        *((f"gcp.audit.{body}", f"protoPayload.{body}") for body in ("request", "response")),
+        ("gcp.audit.metadata", "protoPayload.metadata"),
+        # Exports that wrap the entry.
+        ("data.", ""),
+    ),
+)
+_WORKSPACE = Names(
+    {
+        **_spelled(("eventService", "eventName")),
+        "protopayload.servicename": ("eventService",),
+        "protopayload.metadata.event.eventname": ("eventName",),
+    },
+    (("data.", ""),),
 )
 
 _NAMES: dict[tuple[str, str], Names] = {
     ("okta", ""): _OKTA,
+    ("gcp", "gcp.audit"): _GCP,
+    ("gcp", "google_workspace.admin"): _WORKSPACE,
+    ("gcp", "google_workspace.login"): _WORKSPACE,
 }
 """(product, service) → names; an empty service: every service of the product."""

@@ -11,7 +11,19 @@ from msgspec import Struct
 
 from trailhound.dialects.sigma.cloud_names import names_for
 from trailhound.model.logsource import LogSource
-from trailhound.rules.ir import And, Compare, Equals, Field, Note, Or, Path, Predicate
+from trailhound.rules.ir import (
+    And,
+    AnyRun,
+    Compare,
+    Equals,
+    Field,
+    Like,
+    Note,
+    Or,
+    Path,
+    Predicate,
+    Text,
+)
 
 _POD_SPECS = (
     "requestObject.spec",
@@ -49,12 +61,13 @@ class Taxonomy:
 
     def __init__(self, logsource: LogSource) -> None:
         self.kubernetes = logsource.product == "kubernetes"
+        self._gcp = logsource.product == "gcp"
         self._names = names_for(logsource)
         self.notes: list[Note] = []
 
     def field(self, name: str) -> Field:
         """Return the field that a rule names, with every place it is looked for."""
-        places = self._names.get(name.casefold())
+        places = self._names.places(name)
         if places is not None:
             if name not in places:
                 self._note(f"field {name!r} is read as {', '.join(places)}")
@@ -67,9 +80,9 @@ class Taxonomy:
 
     def compare(self, condition: Compare) -> Predicate:
         """Return the condition, repaired where public rules are known to be wrong."""
-        if not self.kubernetes:
-            return condition
-        return self._apply(_decision, condition)
+        if self.kubernetes:
+            return self._apply(_decision, condition)
+        return self._apply(_log_name, condition) if self._gcp else condition
 
     def conjunction(self, items: And) -> Predicate:
         """The same for conditions that stand together."""
@@ -108,6 +121,22 @@ def _decision(node: Predicate) -> Repair | None:
     return Repair(
         Compare(Field(name, (path_of(name),)), node.test),
         f"responseStatus.code is never {node.test.value!r}; read as {name}",
+    )
+
+
+def _log_name(node: Predicate) -> Repair | None:
+    # A log's name begins with its project: projects/p/logs/cloudaudit.googleapis.com%2Factivity.
+    if not (
+        isinstance(node, Compare)
+        and node.field.paths == (("logName",),)
+        and isinstance(node.test, Equals)
+        and "/logs/" not in str(node.test.value)
+    ):
+        return None
+    ending = f"/logs/{node.test.value}"
+    return Repair(
+        Compare(node.field, Like((AnyRun(), Text(ending)), node.test.cased)),
+        f"logName is never {node.test.value!r} alone; read as any name that ends with {ending}",
     )
 
 

@@ -25,7 +25,6 @@ from trailhound.sources.k8s_audit.envelope import (
     describe_in,
     has_time,
 )
-from trailhound.sources.k8s_audit.gcp_names import under_rule_names
 from trailhound.sources.k8s_audit.gke import as_audit_event, is_log_entry
 from trailhound.sources.mapping import value_at
 from trailhound.sources.unwrap import host_in
@@ -76,7 +75,7 @@ class _Reader:
         else:
             known = describe_gke
             event, notes = as_audit_event(document), _GKE_NOTES
-            views = {AUDIT_VIEW: (event,), GCP_VIEW: (under_rule_names(document),)}
+            views = {AUDIT_VIEW: (event,), GCP_VIEW: (document,)}
         yield Event(SOURCE.name, document, origins, views, known, notes)
         if not has_time(event):
             detail = "no time of the event can be read; it counts as of 1970"

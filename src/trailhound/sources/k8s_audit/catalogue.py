@@ -5,7 +5,6 @@ Logging API, `LogEntry`; Cloud Audit Logs, `AuditLog`.
 """
 
 from trailhound.model.logsource import FieldInfo
-from trailhound.sources.k8s_audit.gcp_names import DERIVED
 
 AUDIT_VIEW = "audit"
 GCP_VIEW = "gcp_audit"
@@ -94,20 +93,12 @@ _GCP = {
     "protoPayload.request.*": "Body of the request.",
     "protoPayload.response.*": "Body of the answer.",
     "protoPayload.metadata.*": "What else the service noted.",
-}
-
-_MISPLACED = {
-    "data.protoPayload.resource.type": "Always k8s_cluster.",
-    "data.protoPayload.logName": "Log it was written to: whole name, and what follows /logs/.",
-}
-_GCP_NAMES = {
-    **{f"data.{name}": description for name, description in _GCP.items()},
-    **_MISPLACED,
-    **dict.fromkeys(DERIVED, "The same of protoPayload, as the Elastic integration names it."),
+    "protoPayload.numResponseItems": "Number of objects in the answer.",
+    "protoPayload.resourceLocation.currentLocations": "Regions or zones of the object.",
 }
 
 FIELDS = tuple(
     FieldInfo(name, description, view)
-    for view, fields in ((AUDIT_VIEW, _AUDIT), (GCP_VIEW, _GCP | _GCP_NAMES))
+    for view, fields in ((AUDIT_VIEW, _AUDIT), (GCP_VIEW, _GCP))
     for name, description in fields.items()
 )
