@@ -13,7 +13,12 @@ from trailhound.engine.plan import Plan
 from trailhound.pipeline.rulebooks import BUILTIN, load_rules
 from trailhound.pipeline.scan import plan_for
 
-CONTENT = {"okta_system": "okta", "github_audit": "github", "gcp_audit": "gcp"}
+CONTENT = {
+    "okta_system": "okta",
+    "github_audit": "github",
+    "gcp_audit": "gcp",
+    "azure_activity": "azure",
+}
 GATED = pytest.mark.parametrize("name", [name for name in NAMES if source_of(name).gate])
 
 

@@ -4,6 +4,7 @@ from functools import cache
 
 from trailhound.model.errors import TrailhoundError
 from trailhound.sources.auditd import SOURCE as _AUDITD
+from trailhound.sources.azure_activity import SOURCE as _AZURE_ACTIVITY
 from trailhound.sources.cloudtrail import SOURCE as _CLOUDTRAIL
 from trailhound.sources.contract import Source
 from trailhound.sources.falco import SOURCE as _FALCO
@@ -21,6 +22,7 @@ SOURCES: tuple[Source, ...] = (
     _K8S_AUDIT,
     _CLOUDTRAIL,
     _GCP_AUDIT,
+    _AZURE_ACTIVITY,
     _OKTA_SYSTEM,
     _GITHUB_AUDIT,
     _GOOGLE_WORKSPACE,

@@ -47,3 +47,17 @@ def aks(document: Document) -> Iterable[Content] | None:
     ):
         return [(document["log_s"], all_but(document, "log_s"))]
     return None
+
+
+def answer(document: Document) -> Iterable[Content] | None:
+    """Answers of Azure Resource Manager and Microsoft Graph: a page of a collection in `value`."""
+    values = objects(document.get("value"))
+    if values is None or not document.keys() <= _PAGE_KEYS:
+        return None
+    return ((value, {}) for value in values)
+
+
+_PAGE_KEYS = {
+    *("value", "nextLink", "count"),
+    *("@odata.context", "@odata.nextLink", "@odata.count", "@odata.deltaLink"),
+}

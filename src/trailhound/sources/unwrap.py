@@ -140,6 +140,7 @@ _WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
     ("cloudwatch", True, amazon.cloudwatch_subscription, ("messageType",)),
     ("azure", True, azure.azure_records, ("records",)),
     ("log-analytics", True, azure.log_analytics, ("tables",)),
+    ("azure-answer", True, azure.answer, ("value",)),
     ("aks", False, azure.aks, ("properties", "log_s")),
     ("kinesis", False, amazon.kinesis, ("kinesis", "Data")),
     ("awslogs", False, amazon.awslogs, ("awslogs",)),

@@ -18,4 +18,4 @@ def _read(file: RuleFile, placeholders: Placeholders) -> RuleBook:
     return read_file(file, placeholders)
 
 
-DIALECT = Dialect(name="sigma", recognises=_recognises, read=_read, version=3)
+DIALECT = Dialect(name="sigma", recognises=_recognises, read=_read, version=4)

@@ -112,10 +112,127 @@ _WORKSPACE = Names(
     (("data.", ""),),
 )
 
+# --- Azure --------------------------------------------------------------------------------
+
+
+def _azure(fields: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Names → paths, given as a column's name and how deep it goes in the other forms.
+
+    What a table has in the column `DeviceDetail` is `properties.deviceDetail` in what diagnostic
+    settings send, and `deviceDetail` in what Microsoft Graph answers.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for names, column in fields.items():
+        first = column[:1].lower() + column[1:]
+        for name in names.split():
+            found[name.casefold()] = (f"properties.{first}", first, column)
+    return found
+
+
+_OPERATIONS = ("operationName", "operationName.value", "OperationNameValue", "OperationName")
+_IN_WORDS = ("operationName.localizedValue", "properties.message")
+_ACTIVITY_LOG = Names(
+    {
+        "operationname": _OPERATIONS,
+        "operationnamevalue": _OPERATIONS,
+        "properties.message": (*_IN_WORDS, *_OPERATIONS),
+        "categoryvalue": ("category", "category.value", "CategoryValue", "Category"),
+        "category": ("category", "category.value", "CategoryValue", "Category"),
+        "resourceprovidervalue": (
+            "properties.resourceProviderValue",
+            "resourceProviderName.value",
+            "ResourceProviderValue",
+            "ResourceProvider",
+        ),
+        "resourceid": ("resourceId", "ResourceId", "_ResourceId"),
+        "caller": ("caller", "Caller"),
+        "resulttype": ("resultType", "status.value", "ActivityStatusValue"),
+        "properties.requestbody": ("properties.requestbody", "Properties.requestbody"),
+        "calleripaddress": ("callerIpAddress", "CallerIpAddress", "httpRequest.clientIpAddress"),
+    }
+)
+_ENTRY_NAMES = (
+    *("operationName", "OperationName", "properties.activityDisplayName"),
+    *("activityDisplayName", "ActivityDisplayName"),
+)
+_ENTRY_RESULTS = (
+    *("properties.result", "result", "Result"),
+    *("properties.resultReason", "resultReason", "ResultReason"),
+)
+_AUDIT_LOGS = Names(
+    {
+        # All these are headings of the same column in the portal's list of audit entries.
+        **dict.fromkeys(
+            ("operationname", "activitydisplayname", "activitytype", "properties.message"),
+            _ENTRY_NAMES,
+        ),
+        "status": _ENTRY_RESULTS,
+        "properties.result": _ENTRY_RESULTS,
+        "failure_status_reason": (*_ENTRY_RESULTS, "resultDescription", "ResultDescription"),
+        "category": ("category", "Category", "properties.category"),
+        **_azure(
+            {
+                "loggedByService": "LoggedByService",
+                "initiatedBy": "InitiatedBy.user.userPrincipalName",
+                "target": "TargetResources.userPrincipalName",
+                "additionalDetails.additionalInfo": "AdditionalDetails.value",
+                "targetResources properties.targetResources": "TargetResources",
+                "targetResources.type": "TargetResources.type",
+                "targetResources.displayName": "TargetResources.displayName",
+                "targetResources.modifiedProperties": "TargetResources.modifiedProperties",
+                "targetResources.modifiedProperties.displayName": "TargetResources."
+                "modifiedProperties.displayName",
+                "targetResources.modifiedProperties.newValue": "TargetResources."
+                "modifiedProperties.newValue",
+                "targetResources.modifiedProperties.oldValue": "TargetResources."
+                "modifiedProperties.oldValue",
+            }
+        ),
+    }
+)
+_SIGN_INS = Names(
+    {
+        # The error code stands at the top in all forms but Microsoft Graph's.
+        "resulttype": ("resultType", "ResultType", "status.errorCode"),
+        "resultdescription": (
+            *("resultDescription", "ResultDescription"),
+            *("properties.status.failureReason", "status.failureReason"),
+        ),
+        "calleripaddress": ("callerIpAddress", "ipAddress", "IPAddress"),
+        "clientapp": ("properties.clientAppUsed", "clientAppUsed", "ClientAppUsed"),
+        "status": (
+            *("properties.status.additionalDetails", "status.additionalDetails"),
+            *("Status.additionalDetails", "properties.status.failureReason"),
+            *("status.failureReason", "Status.failureReason"),
+        ),
+        **_azure(
+            {
+                "properties.message authenticationProtocol": "AuthenticationProtocol",
+                "username userPrincipalName": "UserPrincipalName",
+                "userAgent": "UserAgent",
+                "authenticationRequirement": "AuthenticationRequirement",
+                "riskState": "RiskState",
+                "resourceDisplayName": "ResourceDisplayName",
+                "conditionalAccessStatus": "ConditionalAccessStatus",
+                "networkLocationDetails": "NetworkLocationDetails",
+                "deviceDetail.trustType": "DeviceDetail.trustType",
+                "deviceDetail.deviceId": "DeviceDetail.deviceId",
+                "deviceDetail.isCompliant": "DeviceDetail.isCompliant",
+                "appDisplayName": "AppDisplayName",
+            }
+        ),
+    }
+)
+_RISKS = Names(_azure({"riskEventType": "RiskEventType", "riskState": "RiskState"}))
+
 _NAMES: dict[tuple[str, str], Names] = {
     ("okta", ""): _OKTA,
     ("gcp", "gcp.audit"): _GCP,
     ("gcp", "google_workspace.admin"): _WORKSPACE,
+    ("azure", "activitylogs"): _ACTIVITY_LOG,
+    ("azure", "auditlogs"): _AUDIT_LOGS,
+    ("azure", "signinlogs"): _SIGN_INS,
+    ("azure", "riskdetection"): _RISKS,
     ("gcp", "google_workspace.login"): _WORKSPACE,
 }
 """(product, service) → names; an empty service: every service of the product."""
