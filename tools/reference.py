@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from handbook import cli_page, consoles, rules_page, source_pages
+from handbook import cli_page, consoles, redaction_page, rules_page, source_pages
 
 ROOT = consoles.ROOT
 PAGES = {
     "cli.md": cli_page.page,
     "output.md": source_pages.sinks,
+    "redaction.md": redaction_page.page,
     "rules.md": rules_page.page,
     "sources.md": source_pages.sources,
     "wrappings.md": source_pages.wrappings,

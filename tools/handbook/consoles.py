@@ -22,6 +22,7 @@ _BLOCK = re.compile(
 )
 _VOLATILE = (
     (re.compile(r"\bin \d+\.\d s\b"), "in 0.0 s"),  # how long a scan took
+    (re.compile(r"\bsigned \d{4}-\d\d-\d\dT[\d:]+Z"), "signed 2026-11-12T22:30:00Z"),
     (re.compile(r"\S*/src/trailhound/content/"), "…/content/"),  # where the checkout lies
 )
 _YEARLESS = "examples/demo/node-2/syslog"

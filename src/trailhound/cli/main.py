@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import trailhound
-from trailhound.cli import rules, scan, sources
+from trailhound.cli import ledger, rules, scan, seal, sources, verify
 from trailhound.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, complain
 from trailhound.model.errors import TrailhoundError
 
@@ -16,11 +16,12 @@ Reads audit logs, runs the rules the field already writes, and shows what happen
   trailhound scan /var/log                      every log below a folder
   trailhound scan audit.log --rules my-rules/   with rules of your own
   trailhound rules explain my-rule.yml          where its fields come from
+  trailhound seal /var/log --ledger seals       make later changes provable
 """
 _EPILOG = """\
 exit codes:
   0  done
-  1  done, with findings at or above --fail-on
+  1  done, with findings at or above --fail-on; or verified, and something was changed
   2  the command was not understood, or something it names is missing
   3  done, but not one event could be read
 """
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"trailhound {trailhound.__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (scan, rules, sources):
+    for command in (scan, rules, sources, seal, verify, ledger):
         command.add_parser(commands)
     return root
 

@@ -1,0 +1,164 @@
+"""What a leaf of the ledger says: the canonical entry of one sealed record.
+
+An entry is ASCII text of a few lines, so that anyone can recompute it with `sha256sum` and
+`printf`; `docs/ledger.md` shows how. Version 1:
+
+    trailhound-leaf/1
+    source LOG
+    place PLACE
+    received NANOSECONDS
+    sha256 HEX
+    redacted COUNT VERSION HEX
+    path PATH
+
+`sha256` is over the record as it was sealed, without its line end. The last two kinds of line
+are there only where something was redacted (see `redaction.py`): how many values, by which
+version of the tables, the SHA-256 of the record with a constant in place of each keyed hash,
+and the paths of the first `PATHS_LISTED` values. Everything but printable ASCII in LOG, PLACE
+and PATH, and the percent sign itself, is percent-encoded UTF-8.
+"""
+
+import hashlib
+import re
+from urllib.parse import quote, unquote
+
+from msgspec import Struct
+
+from trailhound.ledger.redaction import Redacted, Redactor
+from trailhound.model.errors import TrailhoundError
+
+VERSION = "trailhound-leaf/1"
+PATHS_LISTED = 32
+_TEXT_LIMIT = 256
+_PATH_LIMIT = 128
+"""Characters of each; what is longer is cut, so that an entry always fits 16 bits of length."""
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+_PLAIN = re.compile(r"[!-$&-~]*", re.ASCII)
+_ENTRY = re.compile(
+    r"trailhound-leaf/1\n"
+    r"source (?P<source>[!-~]*)\n"
+    r"place (?P<place>[!-~]*)\n"
+    r"received (?P<received>0|[1-9][0-9]{0,19})\n"
+    r"sha256 (?P<sha256>[0-9a-f]{64})\n"
+    r"(?:redacted (?P<count>[1-9][0-9]{0,9}) (?P<tables>[0-9]{1,9}) (?P<masked>[0-9a-f]{64})\n"
+    r"(?P<paths>(?:path [!-~]*\n)+))?",
+    re.ASCII,
+)
+
+
+class Leaf(Struct, frozen=True, kw_only=True):
+    """What one entry says."""
+
+    source: str
+    """Which log it came from: a path, or the name of a sender."""
+    place: str
+    """Where in that log: `LINE`, `LINE#ELEMENT`, or a sender's sequence number."""
+    received_ns: int
+    """When it was sealed or received, UTC nanoseconds."""
+    sha256: str
+    """Hex SHA-256 of the record as sealed."""
+    redacted: int = 0
+    """Values that were replaced by keyed hashes."""
+    tables: int = 0
+    """Version of the tables they were found by."""
+    masked_sha256: str = ""
+    """Hex SHA-256 of the sealed record with its keyed hashes blanked."""
+    paths: tuple[str, ...] = ()
+    """Where the first `PATHS_LISTED` of them stand."""
+
+    def encode(self) -> bytes:
+        """The entry."""
+        text = (
+            f"{VERSION}\nsource {_written(self.source)}\nplace {_written(self.place)}\n"
+            f"received {self.received_ns}\nsha256 {self.sha256}\n"
+        )
+        if self.redacted:
+            text += f"redacted {self.redacted} {self.tables} {self.masked_sha256}\n"
+            text += "".join(
+                f"path {_written(path, _PATH_LIMIT)}\n" for path in self.paths[:PATHS_LISTED]
+            )
+        return text.encode()
+
+
+class Sealed(Struct, frozen=True):
+    """A record ready for the ledger."""
+
+    entry: bytes
+    record: bytes
+    """As it may be stored: with keyed hashes in place of secrets."""
+
+
+def seal(record: bytes, *, source: str, place: str, received_ns: int, redactor: Redactor) -> Sealed:
+    """Redact a record and make its entry.
+
+    Args:
+        record: as it arrived, without its line end.
+        source: which log.
+        place: where in it.
+        received_ns: UTC nanoseconds.
+        redactor: finds secrets and replaces them.
+    """
+    safe = redactor.redact(record)
+    return Sealed(leaf_entry(safe, source=source, place=place, received_ns=received_ns), safe.data)
+
+
+def leaf_entry(record: Redacted, *, source: str, place: str, received_ns: int) -> bytes:
+    """Return the entry of a record that was redacted."""
+    digest = hashlib.sha256(record.data).hexdigest()
+    if not record.paths:  # the many: written without the detour through a Leaf
+        return (
+            f"{VERSION}\nsource {_written(source)}\nplace {_written(place)}\n"
+            f"received {received_ns}\nsha256 {digest}\n"
+        ).encode()
+    return Leaf(
+        source=source,
+        place=place,
+        received_ns=received_ns,
+        sha256=digest,
+        redacted=len(record.paths),
+        tables=Redactor.TABLES_VERSION,
+        masked_sha256=hashlib.sha256(record.masked).hexdigest(),
+        paths=record.paths[:PATHS_LISTED],
+    ).encode()
+
+
+class EntryError(TrailhoundError):
+    """An entry of a ledger that is no leaf of ours."""
+
+
+def parse_leaf(entry: bytes) -> Leaf:
+    """Read an entry. Raises `EntryError` for anything that `Leaf.encode` would not write."""
+    try:
+        found = _ENTRY.fullmatch(entry.decode("ascii"))
+    except UnicodeDecodeError:
+        found = None
+    if found is None:
+        raise EntryError(f"no entry of the form {VERSION}: it begins {entry[:40]!r}")
+    paths = tuple(_read(line[5:]) for line in (found["paths"] or "").splitlines())
+    leaf = Leaf(
+        source=_read(found["source"]),
+        place=_read(found["place"]),
+        received_ns=int(found["received"]),
+        sha256=found["sha256"],
+        redacted=int(found["count"] or 0),
+        tables=int(found["tables"] or 0),
+        masked_sha256=found["masked"] or "",
+        paths=paths,
+    )
+    if leaf.encode() != entry:
+        raise EntryError("an entry that is not written in the canonical way")
+    return leaf
+
+
+def _written(text: str, limit: int = _TEXT_LIMIT) -> str:
+    if len(text) <= limit and _PLAIN.fullmatch(text):
+        return text
+    try:
+        data = text[:limit].encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half an escape in a key of JSON
+        data = text[:limit].encode("utf-8", "replace")
+    return quote(data, safe=_SAFE)
+
+
+def _read(text: str) -> str:
+    return unquote(text, errors="surrogateescape")

@@ -1,0 +1,350 @@
+"""The ledger on disk: appends records, signs heads, survives crashes.
+
+    ledger.json          name of the ledger, and whether it keeps the records
+    key.pub              its verifier key
+    checkpoint           the last signed head
+    heads/DAY/…          every head it ever signed
+    tile/…               hashes and entries, as tlog-tiles lays them out
+    records/…            the sealed records, if it keeps them
+    journal              what is not under a signed head yet
+
+An append is durable when it returns, through the journal alone. Full tiles are written as they
+fill; only `sign_head` waits until they are on disk, and only then does a head speak of them.
+"""
+
+import fcntl
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from trailhound.ledger.checkpoints import Head, open_head, sign_head
+from trailhound.ledger.journal import Journal, sync_folder
+from trailhound.ledger.leaf import Sealed
+from trailhound.ledger.merkle import EMPTY_ROOT, leaf_hash
+from trailhound.ledger.notes import Signer
+from trailhound.ledger.tiles import (
+    ENTRIES,
+    RECORDS,
+    WIDTH,
+    Fetch,
+    Frontier,
+    Missing,
+    Tile,
+    TileReader,
+    join_bundle,
+    tiles_of,
+)
+from trailhound.model.errors import TrailhoundError
+
+SETTINGS = "ledger.json"
+PUBLIC_KEY = "key.pub"
+CHECKPOINT = "checkpoint"
+HEADS = "heads"
+_JOURNAL = "journal"
+_SYNCED_SINGLY = 32
+_BATCH_LIMIT = 4096
+
+
+class Settings(Struct, frozen=True):
+    """What `ledger.json` holds."""
+
+    version: int
+    name: str
+    keep_records: bool
+
+
+def create(folder: Path, signer: Signer, *, keep_records: bool) -> None:
+    """Make an empty ledger. Raises `TrailhoundError` where there is something already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise TrailhoundError(f"{folder} is not empty")
+        settings = Settings(1, signer.verifier.name, keep_records)
+        _durable(folder / PUBLIC_KEY, f"{signer.verifier}\n".encode())
+        Journal.begin(folder / _JOURNAL, 0).close()
+        _durable(folder / SETTINGS, msgspec.json.encode(settings) + b"\n")
+        sync_folder(folder)
+    except OSError as error:
+        raise TrailhoundError(f"cannot make a ledger in {folder}: {error.strerror}") from None
+
+
+def read_settings(folder: Path) -> Settings:
+    """Return the settings of a ledger. Raises `TrailhoundError` where there is none."""
+    try:
+        return msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
+    except (OSError, msgspec.MsgspecError):
+        hint = "make one with `trailhound ledger init`"
+        raise TrailhoundError(f"{folder} is no ledger; {hint}") from None
+
+
+class Ledger:
+    """A ledger open for writing; one process at a time."""
+
+    def __init__(self, folder: Path, signer: Signer) -> None:
+        """Open a ledger and recover what a crash left.
+
+        Raises `TrailhoundError` where it is locked, damaged, or of another key.
+        """
+        self.folder = folder
+        self.settings = read_settings(folder)
+        self._signer = signer
+        self._failed = False
+        self._lock = _locked(folder)
+        try:
+            self._recover()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _recover(self) -> None:
+        folder, verifier = self.folder, self._signer.verifier
+        if self.settings.name != verifier.name:
+            raise TrailhoundError(
+                f"{folder} is the ledger of {self.settings.name}, the key is of {verifier.name}"
+            )
+        note = fetch_from(folder)(CHECKPOINT)
+        self.head = open_head(note, verifier) if note else Head(verifier.name, 0, EMPTY_ROOT)
+        self.size = self.head.size
+        self._frontier = self._read_frontier()
+        if self._frontier.root() != self.head.root:
+            raise TrailhoundError(
+                f"{folder} is damaged: its tiles do not give the head it signed; "
+                "`trailhound verify ledger` says where"
+            )
+        self._entries, self._records = self._read_partial_bundles()
+        self._fresh: list[Path] = []
+        self._journal, found, self.torn_bytes = Journal.recover(folder / _JOURNAL)
+        if self._journal.start > self.size:
+            self._journal.close()
+            raise TrailhoundError(f"{folder} is damaged: its last head is older than its journal")
+        # A crash between a head and the journal after it leaves entries that the head has.
+        self._grow(found[self.size - self._journal.start :])
+
+    def append(self, batch: Sequence[Sealed]) -> int:
+        """Append records; return the index of the first when all of them are on disk."""
+        first = self.size
+        with self._guarded():
+            for at in range(0, len(batch), _BATCH_LIMIT):
+                part = batch[at : at + _BATCH_LIMIT]
+                if not self.settings.keep_records:
+                    part = [Sealed(sealed.entry, b"") for sealed in part]
+                self._journal.append(self.size, part)
+                self._grow(part)
+        return first
+
+    def sign_head(self, now_ns: int) -> Head:
+        """Put everything appended so far under a signed head, and return it.
+
+        Args:
+            now_ns: the time that the head bears, UTC nanoseconds.
+        """
+        with self._guarded():
+            if self.size > self.head.size:
+                self._write_partials()
+            self._sync()
+            head = Head(self.settings.name, self.size, self._frontier.root(), now_ns)
+            note = sign_head(head, self._signer)
+            kept = self.folder / head_path(head)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _durable(kept, note)
+            for folder in (kept.parent, self.folder / HEADS, self.folder):
+                sync_folder(folder)
+            _durable(self.folder / CHECKPOINT, note)
+            sync_folder(self.folder)
+            before, self.head = self.head, head
+            if self.size > self._journal.start:
+                self._journal.close()
+                self._journal = Journal.begin(self.folder / _JOURNAL, self.size)
+            self._drop_partials(before.size)
+        return head
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """After a failed write nobody knows what is on disk: only opening it anew tells."""
+        if self._failed:
+            raise TrailhoundError(f"{self.folder} failed before; open it anew to recover")
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            reason = error.strerror or str(error)
+            raise TrailhoundError(f"cannot write to {self.folder}: {reason}") from error
+
+    def close(self) -> None:
+        """Close the ledger. What was appended since the last head stays in the journal."""
+        self._journal.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _grow(self, batch: Sequence[Sealed]) -> None:
+        keep = self.settings.keep_records
+        for sealed in batch:
+            self._entries.append(sealed.entry)
+            if keep:
+                self._records.append(sealed.record)
+            index = self.size // WIDTH
+            for level, tile in self._frontier.add(leaf_hash(sealed.entry)):
+                self._write(Tile(f"tile/{level}", index >> (8 * level)), tile)
+            self.size += 1
+            if self.size % WIDTH == 0:
+                self._write_bundles(WIDTH)
+                self._entries, self._records = [], []
+
+    def _write_bundles(self, width: int) -> None:
+        index = (self.size - 1) // WIDTH
+        self._write(Tile(ENTRIES, index, width), join_bundle(self._entries))
+        if self.settings.keep_records:
+            self._write(Tile(RECORDS, index, width), pack_records(self._records))
+
+    def _write_partials(self) -> None:
+        if self._entries:
+            self._write_bundles(len(self._entries))
+        for level, hashes in enumerate(self._frontier.levels):
+            if hashes:
+                width = len(hashes) // 32
+                index = self.size >> (8 * (level + 1))
+                self._write(Tile(f"tile/{level}", index, width), bytes(hashes))
+
+    def _write(self, tile: Tile, data: bytes) -> None:
+        path = self.folder / tile.path
+        try:
+            path.write_bytes(data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        self._fresh.append(path)
+
+    def _sync(self) -> None:
+        if len(self._fresh) > _SYNCED_SINGLY:
+            os.sync()  # one wait for all of them; a wait for each would take minutes
+        else:
+            for path in self._fresh:
+                with path.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            folders = {parent for path in self._fresh for parent in path.parents}
+            for folder in folders:
+                if folder == self.folder or self.folder in folder.parents:
+                    sync_folder(folder)
+        self._fresh.clear()
+
+    def _drop_partials(self, before: int) -> None:
+        """Remove partial tiles that a full one has replaced."""
+        records = self.settings.keep_records
+        for tile in tiles_of(self.size, before, records=records):
+            if tile.width == WIDTH:
+                shutil.rmtree(self.folder / f"{tile.path}.p", ignore_errors=True)
+
+    def _read_frontier(self) -> Frontier:
+        reader = TileReader(fetch_from(self.folder), self.size)
+        levels: list[bytes] = []
+        count = self.size
+        while count:
+            full = count % WIDTH == 0
+            levels.append(b"" if full else reader.hashes(len(levels), count // WIDTH))
+            count //= WIDTH
+        return Frontier(levels)
+
+    def _read_partial_bundles(self) -> tuple[list[bytes], list[bytes]]:
+        index, width = divmod(self.size, WIDTH)
+        if not width:
+            return [], []
+        reader = TileReader(fetch_from(self.folder), self.size)
+        entries = reader.bundle(index)
+        if not self.settings.keep_records:
+            return entries, []
+        data = reader.record_bundle(index)
+        records = None if data is None else unpack_records(data)
+        if records is None or len(records) < width:
+            raise Missing(Tile(RECORDS, index, width), "is damaged or missing")
+        return entries, records[:width]
+
+
+def head_path(head: Head) -> str:
+    """Return where a head is kept below the ledger: `heads/2026-11-25/211454.123456789-70000`."""
+    second, rest = divmod(head.signed_ns or 0, 1_000_000_000)
+    moment = datetime.fromtimestamp(second, UTC)
+    return f"{HEADS}/{moment:%Y-%m-%d}/{moment:%H%M%S}.{rest:09d}-{head.size}"
+
+
+def pack_records(records: Sequence[bytes]) -> bytes:
+    """Write records as a bundle: zstd over each record behind its length, 32 bits."""
+    data = b"".join(p for record in records for p in (struct.pack(">I", len(record)), record))
+    return zstandard.ZstdCompressor(level=3).compress(data)
+
+
+_BUNDLE_LIMIT_BYTES = 1 << 31
+
+
+def unpack_records(data: bytes) -> list[bytes] | None:
+    """Read the records of a bundle; None where it is damaged."""
+    try:
+        if not 0 <= zstandard.frame_content_size(data) <= _BUNDLE_LIMIT_BYTES:
+            return None
+        plain = zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError:
+        return None
+    records = []
+    at = 0
+    while at < len(plain):
+        if at + 4 > len(plain):
+            return None
+        end = at + 4 + int.from_bytes(plain[at : at + 4], "big")
+        if end > len(plain):
+            return None
+        records.append(plain[at + 4 : end])
+        at = end
+    return records
+
+
+def fetch_from(folder: Path) -> Fetch:
+    """Return what reads files below a folder: a ledger, or what was forwarded of one."""
+
+    def fetch(path: str) -> bytes | None:
+        try:
+            return (folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise TrailhoundError(f"cannot read {folder / path}: {error.strerror}") from None
+
+    return fetch
+
+
+def _durable(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash the old content is there or the new one, whole."""
+    fresh = path.with_name(f"{path.name}.new")
+    with open(fresh, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(fresh, path)
+
+
+def _locked(folder: Path) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise TrailhoundError(f"{folder} is in use by another process") from None
+    return descriptor
