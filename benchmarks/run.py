@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from benchmarks import parts, product
+from benchmarks import parts, product, windows
 from benchmarks.table import machine, markdown, write_readme
 
 
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="per log (default 100000)")
     parser.add_argument("--rounds", type=int, default=5, help="best of so many (default 5)")
-    names = (*parts.TITLES, "rules", "memory", "jobs", "first", "huge")
+    names = (*parts.TITLES, "rules", "windows", "memory", "jobs", "first", "huge")
     parser.add_argument(
         "--only", nargs="+", choices=names, metavar="PART", default=[], help=", ".join(names)
     )
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     known |= {
         "rules": parts.many_rules,
+        "windows": windows.live_keys,
         "memory": functools.partial(parts.memory, size_bytes=10**9),
         "jobs": parts.workers,
         "first": parts.first_finding,

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from trailhound.model.events import Envelope, Event, Outcome
-from trailhound.model.findings import Explanation, Finding, RuleInfo, finding_uid
+from trailhound.model.findings import Explanation, Finding, RuleInfo, Status, finding_uid
 from trailhound.model.levels import Level
 from trailhound.model.records import Origin, ParseFailure
 from trailhound.model.totals import FailureCount, RuleProblem, Totals
@@ -477,8 +478,25 @@ def totals_of(findings: list[Finding], **more: Any) -> Totals:
     )
 
 
+def changed() -> tuple[list[Finding], Totals]:
+    """What a stream says again, since events came late."""
+    logins = [
+        event("linux_auth", at=NIGHT + n * SECOND, place=f"auth.log:{n + 1}", actor_name="root")
+        for n in range(3)
+    ]
+    burst = finding(rule("Many failed logins", Level.HIGH), *logins, reason="3 events in 2 s")
+    late = "an event of 2026-03-03 02:00:01 UTC arrived late"
+    findings = [
+        burst,
+        replace(burst, status=Status.AMENDED, revision=1, change=late, reason="4 events in 2 s"),
+        replace(burst, status=Status.WITHDRAWN, revision=2, change=late),
+    ]
+    return findings, totals_of(findings, events={"linux_auth": 4}, rules_loaded=1, rules_ran=1)
+
+
 STORIES: dict[str, Callable[[], tuple[list[Finding], Totals]]] = {
     "attack": attack,
+    "changed": changed,
     "hostile": hostile,
     "none": none,
 }

@@ -48,8 +48,8 @@ def describe(document: Mapping[str, Any]) -> Envelope:
     return Envelope(time_ns=document["t"] * SECOND)
 
 
-def plan_of(*windows: str) -> Plan:
-    text = BASES + "".join(
+def plan_of(*windows: str, bases: str = BASES) -> Plan:
+    text = bases + "".join(
         f"---\ntitle: window {n}\nid: 00000000-0000-4000-9000-00000000000{n}\nname: w{n}\n"
         f"level: high\ncorrelation: {window}\n"
         for n, window in enumerate(windows)
@@ -70,7 +70,7 @@ def feeds(plan: Plan, documents: list[dict[str, Any]]) -> list[Feed]:
         for hit in match_event(plan, event):
             fed = feeds_of(plan, hit.rule, hit.event, hit.document)  # type: ignore[union-attr]
             found.extend(feed._replace(at=number) for feed in fed)
-    return found
+    return sorted(found, key=lambda feed: feed[:2])
 
 
 def findings(plan: Plan, documents: list[dict[str, Any]]) -> list[Finding]:
@@ -189,6 +189,22 @@ def test_an_extended_condition_can_ask_for_absence() -> None:
     assert len(findings(plan, [event(0, "ok"), event(1, "fail")])) == 0
 
 
+def test_a_heartbeat_that_stops_is_a_finding_when_it_is_missed() -> None:
+    window = "{type: event_count, rules: [works], group-by: [u], timespan: 10s, condition: {eq: 0}}"
+    chain = "{type: temporal_ordered, rules: [w0, fails], timespan: 5s}"
+    plan = plan_of(window, chain)
+    beats = [event(t, "ok", u="a") for t in (0, 8, 16, 40, 48)]
+    found = findings(plan, [*beats, event(28, "fail"), event(48, "fail")])
+    assert brief(found) == [
+        ("window 0", 16, 26, 0, {"u": "a"}),
+        ("window 1", 26, 28, 2, {}),
+    ]
+    assert found[0].reason == (
+        "only 0 events within 10 s, the last one at 1970-01-01 00:00:16 UTC (rule: = 0 within 10 s)"
+    )
+    assert [e.document["t"] for e in found[0].events] == [16]
+
+
 def test_aliases_join_different_fields() -> None:
     window = (
         "{type: temporal, rules: [fails, works], group-by: [ip], timespan: 10s,"
@@ -225,7 +241,9 @@ stream = st.lists(
         v=st.integers(0, 3),
     ),
     max_size=25,
-).map(lambda documents: sorted(documents, key=lambda d: d["t"]))
+).map(
+    lambda documents: [d | {"n": n} for n, d in enumerate(sorted(documents, key=lambda d: d["t"]))]
+)
 
 
 @given(stream)

@@ -13,7 +13,7 @@ from trailhound.engine.windows.contract import AnyFold
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.model.findings import Explanation
 from trailhound.model.logsource import LogSource, Route
-from trailhound.rules.ir import Field, Path, Predicate, Rule, RuleError
+from trailhound.rules.ir import Field, Path, Predicate, Rule, RuleError, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,10 @@ class Plan:
     """Rule index → indices of the windows that it feeds."""
     folds: Mapping[int, AnyFold]
     """Rule index of a window → how its groups count."""
+    ranks: Mapping[int, int]
+    """Rule index of a window → how many windows lie below it, at most."""
+    window_sources: Mapping[int, frozenset[str]]
+    """Rule index of a window → names of the sources whose events reach it."""
     homeless: tuple[int, ...]
     """Indices of rules whose log source no source here can serve."""
     errors: tuple[RuleError, ...]
@@ -129,11 +133,18 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
                 feeds.setdefault(uids[uid], []).append(index)
             titles = tuple(rules[uids[uid]].info.title for uid in window.rules)
             folds[index] = FOLDS[type(window)](window, titles)
+    serving: dict[int, frozenset[str]] = {}
+    for (source, _), view in views.items():
+        for index in view.indices:
+            serving[index] = serving.get(index, frozenset()) | {source}
+    below = {index: [uids[uid] for uid in _window(rules[index]).rules] for index in folds}
     return Plan(
         rules=tuple(rules),
         views=views,
         feeds={index: tuple(windows) for index, windows in feeds.items()},
         folds=folds,
+        ranks={index: _rank(index, below) for index in folds},
+        window_sources={index: _sources(index, below, serving) for index in folds},
         homeless=tuple(homeless),
         errors=tuple(errors),
     )
@@ -148,3 +159,19 @@ def _targets(wanted: LogSource, sources: Sequence[SourceShape]) -> list[tuple[st
             if route.serves(wanted)
         )
     )
+
+
+def _window(rule: Rule) -> Window:
+    assert rule.window is not None  # noqa: S101 - only asked of windows
+    return rule.window
+
+
+def _rank(index: int, below: Mapping[int, Sequence[int]]) -> int:
+    return max((1 + _rank(inner, below) for inner in below[index] if inner in below), default=0)
+
+
+def _sources(
+    index: int, below: Mapping[int, Sequence[int]], serving: Mapping[int, frozenset[str]]
+) -> frozenset[str]:
+    inner = [_sources(rule, below, serving) for rule in below.get(index, ())]
+    return serving.get(index, frozenset()).union(*inner)

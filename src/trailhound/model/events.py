@@ -130,6 +130,10 @@ class Event:
             self._uid = digest.hexdigest()
         return self._uid
 
+    def restore_uid(self, uid: str) -> None:
+        """Set the content id of an event that was written down and is read again."""
+        self._uid = uid
+
     def __repr__(self) -> str:
         return f"Event({self.source!r}, {self.origins[0]})"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
@@ -43,6 +44,16 @@ class Explanation(Struct, frozen=True):
     children: tuple["Explanation", ...] = ()
 
 
+class Status(StrEnum):
+    """What has become of a finding since it was last told."""
+
+    NEW = "new"
+    AMENDED = "amended"
+    """An event that came late, or that came after, changed it."""
+    WITHDRAWN = "withdrawn"
+    """An event that came late took its ground away: it was none."""
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """A rule matched: one event, or the events of one window."""
 
@@ -62,6 +73,11 @@ class Finding(Struct, frozen=True, kw_only=True):
     explanation: Explanation | None = None
     reason: str = ""
     """For a window: one sentence, e.g. `12 events in 4 min, condition: at least 10`."""
+    status: Status = Status.NEW
+    revision: int = 0
+    """Counts the tellings of one uid, from 0; the last one holds."""
+    change: str = ""
+    """Why it was amended or withdrawn: `an event of 2026-05-01 12:03:11 UTC arrived late`."""
 
     @property
     def actor(self) -> str:

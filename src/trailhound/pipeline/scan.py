@@ -5,7 +5,7 @@ import pickle
 import signal
 import tempfile
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +17,6 @@ from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
 from trailhound.engine.requests import request_id
 from trailhound.engine.tests import GIVE_UPS_LIMIT
-from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.intake.blocks import Block
@@ -28,6 +27,7 @@ from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, RawRecord
 from trailhound.model.totals import RuleProblem, Totals
 from trailhound.pipeline.reading import UnitReader
+from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
@@ -36,8 +36,6 @@ from trailhound.rules.ir import Rule
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
-REQUESTS_REMEMBERED = 200_000
-"""How many (rule, request) pairs are remembered to tell a repeat of a finding."""
 _EXPLAINED_PER_RULE = 3
 
 
@@ -71,7 +69,7 @@ def run_scan(
     started = time.monotonic()
     plan = plan_for(scan.rules.ruleset.rules)
     tally = Tally()
-    requests = _Requests()
+    requests = Requests()
 
     def out(finding: Finding) -> None:
         tally.found(finding)
@@ -95,9 +93,8 @@ def run_scan(
                 tally.repeats += 1
         state = WindowState()
         silent = {rule.info.uid for rule in plan.rules if rule.silent}
-        feeds = _once(spool.sorted())
         ended = finish(plan, state, spool.event)
-        for finding in chain(step(plan, state, feeds, spool.event), ended):
+        for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             if finding.rule.uid not in silent:
                 out(finding)
     return _totals(plan, scan.rules, tally, time.monotonic() - started)
@@ -115,37 +112,6 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
         for source in all_sources()
     ]
     return make_plan(rules, shapes)
-
-
-class _Requests:
-    """Remembers requests, so that one request is one finding of a rule.
-
-    Kubernetes logs a request at several stages, CloudTrail delivers to several trails.
-    """
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[int, None] = OrderedDict()
-
-    def first(self, what: object, request: str) -> bool:
-        """Whether `what` meets this request for the first time; true without a request."""
-        if not request:
-            return True
-        # Python keys the hashes of texts anew in every process, so none can be aimed at.
-        key = hash((what, request))
-        if key in self._seen:
-            return False
-        self._seen[key] = None
-        if len(self._seen) > REQUESTS_REMEMBERED:
-            self._seen.popitem(last=False)
-        return True
-
-
-def _once(feeds: Iterator[Feed]) -> Iterator[Feed]:
-    """Leave out what a record or a request fed before; of its stages, the earliest counts."""
-    known = _Requests()
-    for feed in feeds:
-        if known.first((feed.window, feed.key, feed.rule), feed.request or feed.uid):
-            yield feed
 
 
 def _here(

@@ -94,6 +94,12 @@ COLUMNS: dict[str, tuple[str, Value]] = {
         lambda finding, _: _evidence(finding),
     ),
     "uid": ("Stable id of the finding", lambda finding, _: finding.uid),
+    "finding_status": (
+        "new, amended or withdrawn: what became of it since it was last told",
+        lambda finding, _: finding.status.value,
+    ),
+    "revision": ("Counts the tellings of one uid; the last holds", lambda f, _: str(f.revision)),
+    "change": ("Why it was amended or withdrawn", lambda finding, _: finding.change),
 }
 """Column name → what it holds, and how it is made. All columns but `rule_*`, `level`, `uid` and
 those of the window speak of the event that completed the finding. Names and order are fixed; new

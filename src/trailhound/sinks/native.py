@@ -54,6 +54,9 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "event_count": finding.event_count,
         "group": dict(finding.group),
         "reason": finding.reason,
+        "status": finding.status.value,
+        "revision": finding.revision,
+        "change": finding.change,
         "explanation": explanation_document(finding.explanation),
         "events": [
             _event(event, with_document=index < DOCUMENTS_SHOWN)

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from trailhound import __version__
 from trailhound.model.events import Envelope, Event
-from trailhound.model.findings import Finding
+from trailhound.model.findings import Finding, Status
 from trailhound.model.totals import Totals
 from trailhound.sinks.attack import attack_of
 from trailhound.sinks.contract import Sink, SinkOptions
@@ -22,7 +22,18 @@ from trailhound.sinks.wording import deed, group_text, is_window, subject, who
 SCHEMA_VERSION = "1.5.0"
 
 _NS_PER_MS = 1_000_000
-_CLASS_UID, _CREATE, _NEW, _RULE_ANALYTIC = 2004, 1, 1, 1
+_CLASS_UID, _RULE_ANALYTIC = 2004, 1
+_ACTIVITIES = {
+    Status.NEW: (1, "Create"),
+    Status.AMENDED: (2, "Update"),
+    Status.WITHDRAWN: (3, "Close"),
+}
+_STATUSES = {
+    Status.NEW: (1, "New"),
+    Status.AMENDED: (1, "New"),
+    # "Suppressed" would say that a person looked; nobody need look any more.
+    Status.WITHDRAWN: (4, "Resolved"),
+}
 _ATTACK_URL = "https://attack.mitre.org"
 
 
@@ -54,24 +65,27 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
     rule = finding.rule
     envelope = subject(finding)
     explanation = explanation_document(finding.explanation)
+    activity_id, activity = _ACTIVITIES[finding.status]
+    status_id, status = _STATUSES[finding.status]
     raw = json_text(finding.events[-1].document) if finding.events else ""
     return pruned(
         {
-            "activity_id": _CREATE,
-            "activity_name": "Create",
+            "activity_id": activity_id,
+            "activity_name": activity,
             "category_uid": 2,
             "category_name": "Findings",
             "class_uid": _CLASS_UID,
             "class_name": "Detection Finding",
-            "type_uid": _CLASS_UID * 100 + _CREATE,
-            "type_name": "Detection Finding: Create",
+            "type_uid": _CLASS_UID * 100 + activity_id,
+            "type_name": f"Detection Finding: {activity}",
             "time": _ms(finding.time_ns),
             "start_time": _known_ms(finding.start_ns),
             "end_time": _known_ms(finding.time_ns),
             "severity_id": int(rule.level),
             "severity": rule.level.label.capitalize(),
-            "status_id": _NEW,
-            "status": "New",
+            "status_id": status_id,
+            "status": status,
+            "status_detail": finding.change,
             "count": finding.event_count,
             "message": _message(finding, envelope),
             "metadata": _metadata(finding),
@@ -85,6 +99,7 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
             "raw_data_size": len(raw.encode()),
             "unmapped": {
                 "reason": finding.reason,
+                "revision": finding.revision or None,
                 "group": fragment(json_text(dict(finding.group))) if finding.group else None,
                 "explanation": explanation and fragment(json_text(explanation)),
                 "raw_data_truncated": None if fits(raw) else True,

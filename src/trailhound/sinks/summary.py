@@ -290,13 +290,19 @@ def _sighting(finding: Finding) -> Sighting:
         outcome=cut(outcome(envelope), _TEXT_LIMIT),
         src_ip=cut(source_ip(finding), _TEXT_LIMIT),
         device=cut(envelope.device, _TEXT_LIMIT),
-        reason=cut(finding.reason, _TEXT_LIMIT),
+        reason=cut(_reason(finding), _TEXT_LIMIT),
         group=cut(group_text(finding), _TEXT_LIMIT),
         event_count=finding.event_count,
         places=tuple(shown),
         more_places=more,
         window=is_window(finding),
     )
+
+
+def _reason(finding: Finding) -> str:
+    if not finding.change:
+        return finding.reason
+    return f"{finding.status.value}, {finding.change}: {finding.reason}"
 
 
 def _order(time_ns: int) -> tuple[bool, int]:

@@ -41,6 +41,10 @@ class Fired(NamedTuple):
     """The feed that made it hold."""
 
 
+class Full(NamedTuple):
+    """The group holds as much as it may, and let go of its oldest feed to take another."""
+
+
 class Outcome(Struct, frozen=True):
     """What a finding says of its window; depends on the feeds of the group and on nothing else."""
 
@@ -67,14 +71,14 @@ class Fold(Protocol[State]):
 
     The state of a group is a `msgspec.Struct` of plain data: it is written to disk and read
     back by its type, copied, and there may be a million of it. A state that equals a fresh one
-    is forgotten.
+    is forgotten. Feeds in it stand in fields, lists or dicts, not in other tuples.
     """
 
     def fresh(self) -> State:
         """Return the state of a group that has seen nothing."""
         ...
 
-    def take(self, state: State, feed: Feed) -> Iterable[Outcome | Fired]:
+    def take(self, state: State, feed: Feed) -> Iterable[Outcome | Fired | Full]:
         """Take a feed in. Feeds come by time and uid, each once; changes `state`."""
         ...
 
@@ -82,7 +86,7 @@ class Fold(Protocol[State]):
         """Return the event time for which `until` wants to be asked next; else `NEVER`."""
         ...
 
-    def until(self, state: State, now_ns: int) -> Iterable[Outcome | Fired]:
+    def until(self, state: State, now_ns: int) -> Iterable[Outcome | Fired | Full]:
         """Say what is over, or missing, once event time has come to `now_ns`.
 
         Asked before a feed of that time is taken, and at the end of the input, whenever

@@ -4,6 +4,10 @@ Each group keeps the hits of the last `timespan`. After every hit the condition 
 trailing window [t - timespan, t]. Windows that follow on each other and all fulfil the
 condition are one *episode* and give one finding, so that a thousand failed logins are one line
 and not a thousand.
+
+A condition that fewer events fulfil (`lt: 5`, `eq: 0`) is asked again as events leave the
+window: the moment it comes to hold is a finding of its own, a *silence*. A group that was never
+heard of is not silent.
 """
 
 import bisect
@@ -14,7 +18,7 @@ from msgspec import Struct, field
 
 from trailhound.engine.tests import number_of
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
-from trailhound.engine.windows.wording import condition_text, duration
+from trailhound.engine.windows.wording import condition_text, duration, moment
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import And, Condition, Correlation, Exists, Not, Or, Predicate
 
@@ -71,6 +75,10 @@ class Group(Struct):
     """Uid of the first event of the last episode."""
     turns: int = 0
     """Episodes so far that began with it."""
+    silent: bool = False
+    """Whether the silence that lasts has been told."""
+    last: Feed | None = None
+    """The newest hit, where silence matters."""
 
 
 class CorrelationFold:
@@ -83,16 +91,20 @@ class CorrelationFold:
         self._counts_values = window.kind == "value_count"
         self._ranks_numbers = window.field is not None and not self._counts_values
         self._keeps_values = window.field is not None
+        self._minds_silence = window.kind in ("event_count", "value_count") and all(
+            _holds(bound, 0) for bound in window.conditions
+        )
 
     def fresh(self) -> Group:
         """Return the state of a group that has seen nothing."""
         return Group()
 
     def due(self, state: Group) -> int:
-        """Return when the newest hit leaves the window."""
+        """Return when the newest hit leaves the window; the oldest, where silence matters."""
         if not state.feeds:
             return NEVER
-        return state.feeds[-1].time_ns + self._window.timespan_ns + 1
+        at = state.gone if self._minds_silence and not state.silent else -1
+        return state.feeds[at].time_ns + self._window.timespan_ns + 1
 
     def take(self, state: Group, feed: Feed) -> Iterator[Outcome | Fired]:
         """Take a hit in; yield the episode that it ended, if any."""
@@ -102,6 +114,8 @@ class CorrelationFold:
         self._enter(state, held)
         result = self._result(state)
         episode = state.episode
+        if self._minds_silence:
+            state.last, state.silent = feed, result is not None
         if result is None:
             if episode is not None:
                 yield self._outcome(episode)
@@ -120,15 +134,18 @@ class CorrelationFold:
         episode.result = max(episode.result, result)
         yield Fired(feed)
 
-    def until(self, state: Group, now_ns: int) -> Iterator[Outcome]:
-        """Yield the episode that is over, since nothing came for a whole timespan."""
-        if self.due(state) > now_ns:
-            return
-        if state.episode is not None:
-            yield self._outcome(state.episode)
-        state.feeds, state.gone, state.episode = [], 0, None
-        state.distinct = state.numbers = None
-        state.began, state.turns = "", 0
+    def until(self, state: Group, now_ns: int) -> Iterator[Outcome | Fired]:
+        """Yield the episode that is over, since nothing came for a timespan; and silence."""
+        while (due_ns := self.due(state)) <= now_ns:
+            self._expire(state, due_ns)
+            if self._minds_silence and not state.silent and self._result(state) is not None:
+                state.silent = True
+                yield from self._silence(state, due_ns)
+            if not state.feeds:
+                if state.episode is not None:
+                    yield self._outcome(state.episode)
+                state.distinct = state.numbers = state.episode = state.last = None
+                state.began, state.turns, state.silent = "", 0, False
 
     def finish(self, state: Group) -> Iterator[Outcome]:
         """Yield the episode that is open."""
@@ -211,6 +228,23 @@ class CorrelationFold:
             if at < len(wanted) and held.rule == wanted[at]:
                 at += 1
         return at == len(wanted)
+
+    def _silence(self, state: Group, now_ns: int) -> Iterator[Outcome | Fired]:
+        last = state.last
+        assert last is not None  # noqa: S101 - kept where silence matters
+        count = len(state.feeds) - state.gone
+        asked = f"rule: {condition_text(self._window.conditions)}"
+        span = duration(self._window.timespan_ns)
+        yield Outcome(
+            identity=f"{last.uid}#silence",
+            start_ns=last.time_ns,
+            end_ns=now_ns,
+            evidence=(last.at,),
+            count=count,
+            reason=f"only {count:,} events within {span}, the last one at "
+            f"{moment(last.time_ns)} ({asked} within {span})",
+        )
+        yield Fired(last._replace(time_ns=now_ns))
 
     def _outcome(self, episode: Episode) -> Outcome:
         return Outcome(

@@ -1,44 +1,34 @@
 """Feeds to findings: the groups of every window, each with the fold of its kind."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-
-from msgspec import Struct
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 
 from trailhound.engine.plan import Plan
-from trailhound.engine.windows.contract import Feed, Fired, Key, Outcome
-from trailhound.model.events import Event
-from trailhound.model.findings import Finding, finding_uid
+from trailhound.engine.windows import timeline
+from trailhound.engine.windows.contract import NEVER, AnyFold, Feed, Fired, Outcome
+from trailhound.engine.windows.groups import Group
+from trailhound.engine.windows.reporting import Kept, finding
+from trailhound.engine.windows.state import WindowState
+from trailhound.engine.windows.timeline import AnyLine, Told
+from trailhound.model.findings import Finding
 
-Kept = Callable[[int], Event]
-"""From `Feed.at` to the event that is kept there."""
+__all__ = ["WindowState", "finish", "step"]
 
-_Group = tuple[int, Key]
-
-
-@dataclass(slots=True)
-class WindowState:
-    """What the windows remember; plain data, so it can be pickled and split by key."""
-
-    groups: dict[_Group, Struct] = field(default_factory=dict)
-    """(window rule index, group) → the state of its fold."""
-    dues: list[tuple[int, int, _Group]] = field(default_factory=list)
-    """A heap with one entry for each group: (event time not after `Fold.due`, turn, group)."""
-    turn: int = 0
-    now_ns: int = 0
-    """Event time of the last feed."""
+_TIME, _UID = itemgetter(0), itemgetter(1)
 
 
-def step(plan: Plan, state: WindowState, batch: Iterable[Feed], kept: Kept) -> Iterator[Finding]:
-    """Take feeds in, in event time; yield the findings of windows that are over.
+def step(plan: Plan, state: WindowState, feeds: Iterable[Feed], kept: Kept) -> Iterator[Finding]:
+    """Take in feeds that are sorted by time; yield the findings of windows that ended.
 
-    The feeds of a batch, and of successive batches, must not go back in time: the caller
-    sorts. Changes `state`.
+    The feeds of a call, and of successive calls, must not go back in time; those of one time
+    come in one call. Changes `state`. What comes in any order is for `streaming.step`.
     """
-    for feed in batch:
-        yield from _until(plan, state, feed.time_ns, kept)
-        yield from _take(plan, state, feed, kept)
+    for time_ns, same in groupby(feeds, _TIME):
+        silences: list[Feed] = []
+        yield from _wake(plan, state, time_ns, kept, silences)
+        yield from _take_all(plan, state, [*silences, *same], kept)
 
 
 def finish(plan: Plan, state: WindowState, kept: Kept, now_ns: int = 0) -> Iterator[Finding]:
@@ -50,74 +40,114 @@ def finish(plan: Plan, state: WindowState, kept: Kept, now_ns: int = 0) -> Itera
         kept: gives events.
         now_ns: the event time at which the input ended; 0: that of the last feed.
     """
-    yield from _until(plan, state, max(now_ns, state.now_ns), kept)
-    for (window, key), group in state.groups.items():
-        for outcome in plan.folds[window].finish(group):
-            yield _finding(plan, window, key, outcome, kept)
-    state.groups, state.dues = {}, []
+    silences: list[Feed] = []
+    yield from _wake(plan, state, max(now_ns, state.now_ns), kept, silences)
+    yield from _take_all(plan, state, silences, kept)
+    for group in state.groups.names():
+        line = state.groups.get(group)
+        assert line is not None  # noqa: S101 - it has just been named
+        for outcome in plan.folds[group[0]].finish(line.state):
+            yield finding(plan, group, outcome, kept)
+        state.groups.drop(group)
 
 
-def _until(plan: Plan, state: WindowState, now_ns: int, kept: Kept) -> Iterator[Finding]:
+def _wake(
+    plan: Plan, state: WindowState, now_ns: int, kept: Kept, onward: list[Feed]
+) -> Iterator[Finding]:
+    """Ask groups what is over. What outer windows are fed at `now_ns` itself is put in `onward`."""
     # Groups are made by whoever writes the log (one per user name tried); old ones must go.
     state.now_ns = now_ns
-    dues = state.dues
-    while dues and dues[0][0] <= now_ns:
-        _, turn, name = heapq.heappop(dues)
-        group = state.groups[name]
-        fold = plan.folds[name[0]]
-        if (due_ns := fold.due(group)) <= now_ns:
-            yield from _told(plan, state, name, fold.until(group, now_ns), kept)
-            if group == fold.fresh():
-                del state.groups[name]
-                continue
-            due_ns = fold.due(group)
-        heapq.heappush(dues, (due_ns, turn, name))
-
-
-def _take(plan: Plan, state: WindowState, feed: Feed, kept: Kept) -> Iterator[Finding]:
-    name = feed.window, feed.key
-    fold = plan.folds[feed.window]
-    group = state.groups.get(name)
-    if group is None:
-        group = state.groups[name] = fold.fresh()
-        yield from _told(plan, state, name, fold.take(group, feed), kept)
-        state.turn += 1
-        heapq.heappush(state.dues, (fold.due(group), state.turn, name))
-    else:
-        yield from _told(plan, state, name, fold.take(group, feed), kept)
-
-
-def _told(
-    plan: Plan, state: WindowState, name: _Group, told: Iterable[Outcome | Fired], kept: Kept
-) -> Iterator[Finding]:
-    for item in told:
-        if isinstance(item, Outcome):
-            yield _finding(plan, *name, item, kept)
+    at_ns = now_ns
+    for group in state.groups.due(now_ns):
+        line = state.groups.get(group)
+        assert line is not None  # noqa: S101 - as above
+        fold = plan.folds[group[0]]
+        due_ns = fold.due(line.state)
+        if line.wake_ns < due_ns <= now_ns:  # others may come before it
+            line.wake_ns = due_ns
+            state.groups.put(group, line)
             continue
-        by = item.feed
-        for onward in by.onward:
-            yield from _take(
-                plan,
-                state,
-                onward._replace(time_ns=by.time_ns, uid=by.uid, request=by.request, at=by.at),
-                kept,
-            )
+        if onward and due_ns > at_ns:
+            state.groups.put(group, line)
+            yield from _take_all(plan, state, onward, kept)
+            onward.clear()
+            continue
+        at_ns = min(due_ns, now_ns)
+        told = timeline.ask(fold, line, at_ns)
+        timeline.forget_requests(line, now_ns)
+        if timeline.is_spent(fold, line):
+            state.groups.drop(group)
+        else:
+            line.wake_ns = _wake_ns(fold, line)
+            state.groups.put(group, line)
+        for item in told:
+            if isinstance(item, Outcome):
+                yield finding(plan, group, item, kept)
+            else:
+                onward.extend(onward_of(item))
+    if onward and at_ns < now_ns:
+        yield from _take_all(plan, state, onward, kept)
+        onward.clear()
 
 
-def _finding(plan: Plan, window: int, key: Key, outcome: Outcome, kept: Kept) -> Finding:
-    rule = plan.rules[window]
-    assert rule.window is not None  # noqa: S101 - outcomes are those of windows
-    group = tuple(
-        (field.name, value if value is not None else "")
-        for field, value in zip(rule.window.group_by, key, strict=False)
-    )
-    return Finding(
-        uid=finding_uid(rule.info.uid, (repr(key), outcome.identity)),
-        rule=rule.info,
-        time_ns=outcome.end_ns,
-        start_ns=outcome.start_ns,
-        events=tuple(kept(at) for at in outcome.evidence),
-        event_count=outcome.count,
-        group=group,
-        reason=outcome.reason,
-    )
+def _take_all(plan: Plan, state: WindowState, feeds: list[Feed], kept: Kept) -> Iterator[Finding]:
+    """Take feeds of the same time, in the order of their events."""
+    for _, same in groupby(sorted(feeds, key=_UID), _UID):
+        yield from _take(plan, state, list(same), kept)
+
+
+def _take(plan: Plan, state: WindowState, feeds: list[Feed], kept: Kept) -> Iterator[Finding]:
+    """Take the feeds of one event. Inner windows come first: they feed outer ones."""
+    queue = [(plan.ranks[feed.window], feed.rule, n, feed) for n, feed in enumerate(feeds)]
+    heapq.heapify(queue)
+    taken: set[tuple[int, Group]] = set()
+    turn = len(queue)
+    while queue:
+        _, rule, _, feed = heapq.heappop(queue)
+        group = feed.window, feed.key
+        if (rule, group) in taken:
+            state.repeats += 1
+            continue
+        if queue:
+            taken.add((rule, group))
+        for item in _told(plan, state, group, feed):
+            if isinstance(item, Outcome):
+                yield finding(plan, group, item, kept)
+                continue
+            for onward in onward_of(item):
+                turn += 1
+                heapq.heappush(queue, (plan.ranks[onward.window], onward.rule, turn, onward))
+                taken.add((rule, group))
+
+
+def _told(plan: Plan, state: WindowState, group: Group, feed: Feed) -> list[Told]:
+    fold = plan.folds[feed.window]
+    groups = state.groups
+    line = groups.get(group)
+    if line is None:
+        line = timeline.begin(fold, late=False)
+        line.wake_ns = NEVER
+    told = timeline.take(fold, line, feed)
+    if line.full:
+        state.full[feed.window] += line.full
+        line.full = 0
+    due_ns = fold.due(line.state)
+    line.wake_ns = min(line.wake_ns, due_ns)
+    groups.put(group, line)
+    return told
+
+
+def onward_of(fired: Fired) -> list[Feed]:
+    """Return what the windows over a window are fed."""
+    by = fired.feed
+    return [
+        onward._replace(time_ns=by.time_ns, uid=by.uid, request=by.request, at=by.at)
+        for onward in by.onward
+    ]
+
+
+def _wake_ns(fold: AnyFold, line: AnyLine) -> int:
+    due_ns = fold.due(line.state)
+    if due_ns == NEVER and line.requests:
+        return next(iter(line.requests.values())) + timeline.REQUEST_SPAN_NS + 1
+    return due_ns

@@ -1,6 +1,7 @@
 """Words that the reasons of windows share."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from trailhound.rules.ir import Condition
 
@@ -19,3 +20,8 @@ def duration(span_ns: int) -> str:
         if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def moment(time_ns: int) -> str:
+    """Return an event time as a person says it: `2026-05-01 12:03:11 UTC`."""
+    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
