@@ -205,6 +205,16 @@ def test_a_heartbeat_that_stops_is_a_finding_when_it_is_missed() -> None:
     assert [e.document["t"] for e in found[0].events] == [16]
 
 
+def test_a_group_that_holds_too_much_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trailhound.engine.windows.correlation.HELD_LIMIT", 5)
+    plan, state = plan_of(COUNT), WindowState()
+    documents = [event(100, "fail", u="a", n=n) for n in range(12)]
+    list(step(plan, state, feeds(plan, documents), lambda at: event_of(documents[at])))
+    assert state.full == {3: 7}
+    (found,) = finish(plan, state, lambda at: event_of(documents[at]))
+    assert found.event_count == 12
+
+
 def test_aliases_join_different_fields() -> None:
     window = (
         "{type: temporal, rules: [fails, works], group-by: [ip], timespan: 10s,"

@@ -97,7 +97,7 @@ def run_scan(
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             if finding.rule.uid not in silent:
                 out(finding)
-    return _totals(plan, scan.rules, tally, time.monotonic() - started)
+    return _totals(plan, scan.rules, tally, state.full, time.monotonic() - started)
 
 
 def plan_for(rules: Sequence[Rule]) -> Plan:
@@ -253,7 +253,9 @@ def _placed(
         yield item
 
 
-def _totals(plan: Plan, rules: LoadedRules, tally: Tally, elapsed_s: float) -> Totals:
+def _totals(
+    plan: Plan, rules: LoadedRules, tally: Tally, full: Counter[int], elapsed_s: float
+) -> Totals:
     problems = [
         RuleProblem(error.path, error.line, error.reason, error.rule)
         for error in (*rules.ruleset.errors, *plan.errors)
@@ -267,6 +269,17 @@ def _totals(plan: Plan, rules: LoadedRules, tally: Tally, elapsed_s: float) -> T
                 f"its regular expression took too long on {count:,} events, which it did not "
                 f"judge (after {GIVE_UPS_LIMIT} it is not tried again); first at "
                 f"{tally.undecided_at[index]}",
+                info.title,
+            )
+        )
+    for index, count in sorted(full.items()):
+        info = plan.rules[index].info
+        problems.append(
+            RuleProblem(
+                info.path,
+                info.line,
+                f"a group of it held more events than it may; {count:,} times the oldest was "
+                f"left out of the window before its time",
                 info.title,
             )
         )

@@ -17,10 +17,13 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Full, Outcome
 from trailhound.engine.windows.wording import condition_text, duration, moment
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import And, Condition, Correlation, Exists, Not, Or, Predicate
+
+HELD_LIMIT = 100_000
+"""Hits that one group holds; beyond, the oldest leave the window before their time."""
 
 _HALF = EVENTS_KEPT // 2
 
@@ -106,11 +109,15 @@ class CorrelationFold:
         at = state.gone if self._minds_silence and not state.silent else -1
         return state.feeds[at].time_ns + self._window.timespan_ns + 1
 
-    def take(self, state: Group, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: Group, feed: Feed) -> Iterator[Outcome | Fired | Full]:
         """Take a hit in; yield the episode that it ended, if any."""
         values = feed.values[0] if self._keeps_values else ()
         held = Held(feed.time_ns, feed.rule, feed.at, feed.uid, values)
         self._expire(state, feed.time_ns)
+        if len(state.feeds) - state.gone >= HELD_LIMIT:
+            self._leave(state, state.feeds[state.gone])
+            state.gone += 1
+            yield Full()
         self._enter(state, held)
         result = self._result(state)
         episode = state.episode
