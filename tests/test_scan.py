@@ -162,6 +162,30 @@ def test_the_spool_sorts_what_memory_would_not_hold(
     assert [f.event_count for f in held if f.group] == [667, 667, 666]
 
 
+HEARTBEAT = """---
+title: no more secrets are read
+id: 22222222-2222-4222-8222-222222222229
+correlation:
+    type: event_count
+    rules: [11111111-1111-4111-8111-111111111111]
+    timespan: 1m
+    condition: {eq: 0}
+"""
+
+
+def test_silence_until_the_end_of_the_log_is_silence(tmp_path: Path, rule: Path) -> None:
+    uid = next(line.split()[1] for line in SECRET_READS.splitlines() if line.startswith("id:"))
+    rule.write_text(SECRET_READS + HEARTBEAT.replace("11111111-1111-4111-8111-111111111111", uid))
+    told = []
+    for last in ("2026-05-01T00:00:50Z", "2026-05-01T00:03:00Z"):
+        other = audit(9, objectRef={"resource": "pods", "name": "p"}) | {"stageTimestamp": last}
+        other["requestReceivedTimestamp"] = last
+        log = write(tmp_path / "a.jsonl", [secret(1), other])
+        found, _ = scan([log], rule)
+        told.append([f.reason[:13] for f in found if f.rule.title.startswith("no more")])
+    assert told == [[], ["only 0 events"]]
+
+
 SLOW = """title: slow
 id: 33333333-3333-4333-8333-333333333333
 logsource: {product: kubernetes, service: audit}

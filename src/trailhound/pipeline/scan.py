@@ -26,6 +26,7 @@ from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, RawRecord
 from trailhound.model.totals import RuleProblem, Totals
+from trailhound.pipeline.ending import end_ns
 from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
@@ -93,11 +94,17 @@ def run_scan(
                 tally.repeats += 1
         state = WindowState()
         silent = {rule.info.uid for rule in plan.rules if rule.silent}
-        ended = finish(plan, state, spool.event)
-        for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
+        for finding in chain(
+            step(plan, state, spool.sorted(), spool.event), _finish(plan, state, scan, spool)
+        ):
             if finding.rule.uid not in silent:
                 out(finding)
     return _totals(plan, scan.rules, tally, state.full, time.monotonic() - started)
+
+
+def _finish(plan: Plan, state: WindowState, scan: Scan, spool: Spool) -> Iterator[Finding]:
+    now_ns = end_ns(scan.files) if any(True for _ in state.groups.names()) else 0
+    yield from finish(plan, state, spool.event, now_ns)
 
 
 def plan_for(rules: Sequence[Rule]) -> Plan:
