@@ -138,6 +138,9 @@ def test_the_native_form() -> None:
         "event_count": 1,
         "group": {},
         "reason": "",
+        "status": "new",
+        "revision": 0,
+        "change": "",
         "explanation": {
             "label": "verb is 'create'",
             "matched": True,
