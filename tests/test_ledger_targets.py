@@ -122,10 +122,12 @@ def git(*arguments: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_a_git_remote_follows(ledger: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("filters", ["true", "false"])
+def test_a_git_remote_follows(ledger: Path, tmp_path: Path, filters: str) -> None:
     remote = tmp_path / "remote.git"
     git("init", "--quiet", "--bare", str(remote))
     git("-C", str(remote), "config", "receive.denyNonFastForwards", "true")
+    git("-C", str(remote), "config", "uploadpack.allowFilter", filters)
     assert forward(ledger, GitTarget(str(remote))) > 5
     assert forward(ledger, GitTarget(str(remote))) == 0
     grow(ledger, 700, 1)

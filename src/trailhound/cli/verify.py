@@ -127,6 +127,7 @@ def _ledger(options: argparse.Namespace) -> int:
     found = audit(folder, verifier)
     extra: dict[str, Any] = {}
     lines: list[str] = []
+    failed = bool(found.problem_count)
     if options.old:
         old = proving.read_head(Path(options.old), verifier)
         new = proving.read_head(Path(options.new), verifier) if options.new else found.head
@@ -139,11 +140,11 @@ def _ledger(options: argparse.Namespace) -> int:
             "holds": path is not None,
             "proof": None if path is None else [one.hex() for one in path],
         }
+        failed = failed or path is None
         verdict = "extends" if path is not None else "DOES NOT EXTEND"
         lines.append(f"the head over {new.size:,} records {verdict} that over {old.size:,}")
     elif options.new:
         raise TrailhoundError("--to needs --from")
-    failed = bool(found.problem_count) or (bool(lines) and lines[0].find("NOT") >= 0)
     if not found.problem_count:
         proven = [proving.prove(folder, verifier, record) for record in options.record]
         extra["records"] = [

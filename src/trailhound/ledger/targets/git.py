@@ -22,15 +22,16 @@ class GitTarget:
         """Make one; `remote` is whatever `git push` takes."""
         if not remote or remote.startswith("-"):
             raise TargetError(f"no Git remote: {remote!r}")
-        self._remote = remote
         self.name = f"git-{hashlib.sha256(remote.encode()).hexdigest()[:12]}"
         self._work = Path(tempfile.mkdtemp(prefix="trailhound-git-"))
         weakref.finalize(self, shutil.rmtree, self._work, ignore_errors=True)
         self._git("init", "--quiet", f"--initial-branch={_BRANCH}")
-        # The last commit alone, without its files: history is the remote's to keep.
-        known = self._git("ls-remote", "--heads", remote, _BRANCH)
+        self._git("remote", "add", "origin", remote)
+        known = self._git("ls-remote", "--heads", "origin", _BRANCH)
         if known.strip():
-            self._git("fetch", "--quiet", "--depth=1", remote, _BRANCH)
+            # The last commit alone, and, where the server can, without the files themselves:
+            # their hashes are enough to know that none of them changes.
+            self._git("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", _BRANCH)
             self._git("update-ref", f"refs/heads/{_BRANCH}", "FETCH_HEAD")
             self._git("read-tree", _BRANCH)
 
@@ -44,11 +45,11 @@ class GitTarget:
 
     def finish(self) -> None:
         """Commit and push: `Target.finish`."""
-        tree = self._git("write-tree").strip()
+        tree = self._git("write-tree", "--missing-ok").strip()
         parent = self._git("rev-parse", "--quiet", "--verify", _BRANCH, check=False).strip()
         parents = ("-p", parent) if parent else ()
         commit = self._git(*_WHO, "commit-tree", tree, *parents, "-m", "Sealed").strip()
-        self._git("push", "--quiet", self._remote, f"{commit}:refs/heads/{_BRANCH}")
+        self._git("push", "--quiet", "origin", f"{commit}:refs/heads/{_BRANCH}")
         self._git("update-ref", f"refs/heads/{_BRANCH}", commit)
 
     def _git(self, *arguments: str, data: bytes | None = None, check: bool = True) -> str:
