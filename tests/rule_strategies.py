@@ -19,18 +19,39 @@ from trailhound.rules.ir import (
     Not,
     Number,
     Or,
+    Order,
     Predicate,
     Regex,
     SameAs,
     Some,
+    Step,
     Text,
 )
 
 NAMES = ("a", "b", "c.d", "c.e", "f.g.h")
 TEXTS = ("get", "Create", "x", "pods/exec", "", "403", "true")
 
-fields = st.sampled_from(NAMES).map(lambda name: Field(name, (tuple(name.split(".")),))) | st.just(
-    Field("either", (("a",), ("c", "d")))
+steps = st.lists(
+    st.sampled_from(
+        (
+            Step("lower"),
+            Step("json"),
+            Step("length"),
+            Step("count"),
+            Step("join", (",",)),
+            Step("last"),
+            Step("sum"),
+            Step("basename"),
+        )
+    ),
+    max_size=2,
+).map(tuple)
+plain_fields = st.sampled_from(NAMES).map(lambda name: Field(name, (tuple(name.split(".")),)))
+fields = (
+    plain_fields
+    | st.just(Field("either", (("a",), ("c", "d"))))
+    | st.builds(lambda field, via: Field(field.name, field.paths, via), plain_fields, steps)
+    | st.builds(lambda via: Field("either", (("a",), ("c", "d")), via), steps)
 )
 texts = st.sampled_from(TEXTS)
 scalars = texts | st.sampled_from((403, 1, 0, 1.5, True, False, None, 2**70))
@@ -42,6 +63,7 @@ tests = st.one_of(
     st.builds(Like, parts, st.booleans()),
     st.builds(Regex, st.sampled_from(("^g", "e$", "40[0-9]", "(?!x)e")), st.booleans()),
     st.builds(Number, st.sampled_from(("lt", "lte", "gt", "gte")), st.sampled_from((0, 1, 403))),
+    st.builds(Order, st.sampled_from(("lt", "lte", "gt", "gte")), texts),
     st.just(IsNull()),
     st.builds(SameAs, fields),
 )

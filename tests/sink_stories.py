@@ -427,6 +427,8 @@ def hostile() -> tuple[list[Finding], Totals]:
             one,
             group=((EVIL, EVIL),),
             reason=EVIL,
+            message=EVIL,
+            values=((EVIL, EVIL),),
             explanation=Explanation(EVIL, True, EVIL, EVIL),
         ),
         finding(rule("No time", Level.LOW), no_time),

@@ -1,7 +1,8 @@
 """Every sample rule: its IR, and what the engine says of its hits and misses.
 
-A sample is `tests/samples/dialects/<dialect>/<story>/` with `rule.yml`, the IR it lowers to
-(`rule.ir.json`), and documents it must and must not match (`hits.jsonl`, `misses.jsonl`).
+A sample is `tests/samples/dialects/<dialect>/<story>/` with `rule.yml` (or `.yaml`), the IR it
+lowers to (`rule.ir.json`), and documents it must and must not match (`hits.jsonl`,
+`misses.jsonl`).
 `python tests/test_dialects.py --accept` writes the IR of new stories, for review.
 """
 
@@ -22,13 +23,14 @@ from trailhound.rules.book import dump_books, link, load_books
 from trailhound.rules.ir import Rule
 
 SAMPLES = Path(__file__).parent / "samples" / "dialects"
-STORIES = sorted(path.parent for path in SAMPLES.glob("*/*/rule.yml"))
+STORIES = sorted(path.parent for path in SAMPLES.glob("*/*/rule.y*ml"))
 PLACEHOLDERS = {"admins": ("root", "toor"), "hosts": ("a.b", "c.d")}
 
 
 def read_rule(story: Path) -> Rule:
     dialect = next(d for d in DIALECTS if d.name == story.parent.name)
-    file = RuleFile("rule.yml", (story / "rule.yml").read_bytes())
+    (path,) = story.glob("rule.y*ml")
+    file = RuleFile(path.name, path.read_bytes())
     assert dialect.recognises(file)
     book = dialect.read(file, PLACEHOLDERS)
     assert book.errors == ()

@@ -40,10 +40,12 @@ from trailhound.rules.ir import (
     Like,
     Not,
     Number,
+    Order,
     Predicate,
     Regex,
     SameAs,
     Some,
+    Step,
     Text,
     TimePart,
 )
@@ -333,6 +335,11 @@ def test_rules_cannot_inject(value: str, name: str) -> None:
         (Exists(field("a\0b")), "the name of a field holds a NUL character"),
         (Exists(Field("d", (("a",) * 17,))), "a path of more than 16 steps"),
         (Exists(field("a.07")), "an index that is not written in plain digits"),
+        (Compare(field("a"), Order("lt", "b")), "SQL does not know the test Order"),
+        (
+            Exists(Field("a", (("a",),), (Step("lower"),))),
+            "the steps of field a (lower) are not taken in SQL",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

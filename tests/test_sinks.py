@@ -141,6 +141,8 @@ def test_the_native_form() -> None:
         "status": "new",
         "revision": 0,
         "change": "",
+        "message": "",
+        "values": {},
         "explanation": {
             "label": "verb is 'create'",
             "matched": True,
@@ -493,6 +495,8 @@ def _any_finding(envelope: dict[str, Any], text: str, at: int) -> Finding:
         one,
         group=((text, text),),
         reason=text,
+        message=text,
+        values=((text, text),),
         explanation=Explanation(text, True, text, text),
     )
 

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from handbook import cli_page, consoles, redaction_page, rules_page, source_pages
+from handbook import cli_page, consoles, falco_page, redaction_page, rules_page, source_pages
 
 ROOT = consoles.ROOT
 PAGES = {
     "cli.md": cli_page.page,
+    "falco-fields.md": falco_page.page,
     "output.md": source_pages.sinks,
     "redaction.md": redaction_page.page,
     "rules.md": rules_page.page,

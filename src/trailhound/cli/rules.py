@@ -9,7 +9,12 @@ import msgspec
 import orjson
 
 from trailhound.cli.console import EXIT_FINDINGS, Commands, progress_bar
-from trailhound.cli.ruleset import add_rule_options, loaded_rules
+from trailhound.cli.ruleset import (
+    add_rule_options,
+    add_strict_option,
+    loaded_rules,
+    shortcomings,
+)
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.coverage import ViewCoverage, coverage, coverage_against
@@ -56,6 +61,8 @@ def add_parser(commands: Commands) -> None:
     for action, run in ((listing, _list), (lint, _lint), (explain, _explain)):
         add_rule_options(action)
         action.add_argument("--json", action="store_true", help="print JSON")
+        if action is lint:
+            add_strict_option(action, "exit with 1 also")
         action.set_defaults(run=run)
 
 
@@ -66,6 +73,8 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     for rule in loaded.ruleset.rules:
         reads = "window" if rule.window else str(rule.logsource)
+        if not rule.enabled:
+            reads += ", switched off"
         print(f"{rule.info.level.label:13}  {visible(rule.info.title)}  ({reads})")
         print(f"{'':13}  {rule.info.uid}  {rule.info.path}:{rule.info.line}")
     return 0
@@ -81,7 +90,12 @@ def _lint(options: argparse.Namespace) -> int:
         report = {
             "errors": msgspec.to_builtins(errors),
             "notes": [
-                {"path": rule.info.path, "line": note.line or rule.info.line, "text": note.text}
+                {
+                    "path": rule.info.path,
+                    "line": note.line or rule.info.line,
+                    "text": note.text,
+                    "ignored": note.ignored,
+                }
                 for rule, note in notes
             ],
         }
@@ -91,13 +105,17 @@ def _lint(options: argparse.Namespace) -> int:
             print(f"error: {visible(str(error))}")
         for rule, note in notes:
             line = note.line or rule.info.line
-            print(f"note: {rule.info.path}:{line}: {visible(note.text)}")
+            kind = "ignored" if note.ignored else "note"
+            print(f"{kind}: {rule.info.path}:{line}: {visible(note.text)}")
         print(f"{len(loaded.ruleset.rules)} rules, {len(errors)} errors, {len(notes)} notes")
-    return EXIT_FINDINGS if errors else 0
+    failed = shortcomings(loaded) if options.strict else errors
+    return EXIT_FINDINGS if failed else 0
 
 
 def _blind_spots(rule: Rule) -> list[Note]:
     """Tell what a rule asks for that can never be there."""
+    if not rule.enabled:
+        return [Note("switched off in its file: it never runs")]
     if rule.predicate is None:
         return []
     views = coverage(rule)
@@ -160,6 +178,8 @@ def _summary(rule: Rule) -> dict[str, Any]:
         "level": rule.info.level.label,
         "logsource": msgspec.to_builtins(rule.logsource),
         "silent": rule.silent,
+        "enabled": rule.enabled,
+        "output": msgspec.to_builtins(rule.output),
         "notes": [note.text for note in rule.notes],
         "predicate": msgspec.to_builtins(rule.predicate),
         "window": msgspec.to_builtins(rule.window),
@@ -169,6 +189,8 @@ def _summary(rule: Rule) -> dict[str, Any]:
 def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, str]) -> None:
     print(f"{visible(rule.info.title)}  [{rule.info.level.label}]")
     print(f"  {rule.info.path}:{rule.info.line}  id {rule.info.uid}")
+    if not rule.enabled:
+        print("  switched off in its file: it never runs")
     for note in rule.notes:
         print(f"  note: {visible(note.text)}")
     if rule.window is not None:

@@ -8,6 +8,8 @@ import yaml
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.rulebooks import LoadedRules, cache_folder, load_rules
 
+_SHORTCOMINGS_SHOWN = 10
+
 
 def add_rule_options(command: argparse.ArgumentParser) -> None:
     """Add the options to a command."""
@@ -29,6 +31,36 @@ def add_rule_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-cache", action="store_true", help="compile rules anew and keep nothing on disk"
     )
+
+
+def add_strict_option(command: argparse.ArgumentParser, effect: str) -> None:
+    """Add `--strict`, which takes no rule that has an effect here only in part."""
+    command.add_argument(
+        "--strict",
+        action="store_true",
+        help=f"{effect} where a rule cannot be used, or a part of one has no effect here",
+    )
+
+
+def shortcomings(loaded: LoadedRules) -> list[str]:
+    """Return what `--strict` refuses: each as `path:line: reason`."""
+    ignored = [
+        f"{rule.info.path}:{note.line or rule.info.line}: {note.text}"
+        for rule in loaded.ruleset.rules
+        for note in rule.notes
+        if note.ignored
+    ]
+    return [*map(str, loaded.ruleset.errors), *ignored]
+
+
+def refuse_shortcomings(loaded: LoadedRules) -> None:
+    """Raise `TrailhoundError` where a rule is not supported in full."""
+    found = shortcomings(loaded)
+    if found:
+        shown = "".join(f"\n  {text}" for text in found[:_SHORTCOMINGS_SHOWN])
+        more = len(found) - _SHORTCOMINGS_SHOWN
+        rest = f"\n  and {more:,} more; see `trailhound rules lint`" if more > 0 else ""
+        raise TrailhoundError(f"--strict: {len(found):,} rules or parts not supported{shown}{rest}")
 
 
 def loaded_rules(options: argparse.Namespace) -> LoadedRules:

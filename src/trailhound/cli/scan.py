@@ -15,7 +15,12 @@ from trailhound.cli.console import (
     complain,
     progress_bar,
 )
-from trailhound.cli.ruleset import add_rule_options, loaded_rules
+from trailhound.cli.ruleset import (
+    add_rule_options,
+    add_strict_option,
+    loaded_rules,
+    refuse_shortcomings,
+)
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.findings import Finding
@@ -60,6 +65,7 @@ def add_parser(commands: Commands) -> None:
         help="file, folder or pattern; - reads standard input",
     )
     add_rule_options(command)
+    add_strict_option(command, "scan nothing and exit with 2")
     output = command.add_argument_group("output")
     output.add_argument(
         "-f", "--format", choices=tuple(SINKS), default="table", help="form of the output (table)"
@@ -106,6 +112,8 @@ def add_parser(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     files = find_inputs(options.paths)
     rules = loaded_rules(options)
+    if options.strict:
+        refuse_shortcomings(rules)
     size = sum(file.size_bytes for file in files)
     jobs = options.jobs or (os.cpu_count() or 1 if size >= _WORTH_A_WORKER_BYTES else 1)
     scan = Scan(files, rules, jobs=jobs, explain_all=options.format not in _AGGREGATING)

@@ -1,6 +1,6 @@
 """What a rule dialect is: text in, rule books out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trailhound.rules.book import RuleBook
@@ -27,6 +27,9 @@ class Dialect:
     """Whether the file is of this language. Cheap, total."""
     read: Callable[[RuleFile, Placeholders], RuleBook]
     """Total: what cannot be used is an error in the book, never an exception."""
+    read_together: Callable[[Sequence[RuleFile], Placeholders], list[RuleBook]] | None = None
+    """For a language whose files build on each other: reads all files of a run at once, in the
+    order in which the user named them, and gives a book for each. Total as well."""
     version: int = 1
     """Raised when the meaning of the same text changes; part of the cache key."""
     suffixes: tuple[str, ...] = field(default=(".yml", ".yaml"))

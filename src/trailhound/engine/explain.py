@@ -8,7 +8,8 @@ from typing import Any
 
 from trailhound.engine.match import elements_of, matcher
 from trailhound.engine.tests import GaveUp, check_of
-from trailhound.engine.values import getter, leaves, nodes, text_of
+from trailhound.engine.texts import text_of
+from trailhound.engine.values import Getter, getter, leaves, nodes
 from trailhound.model.findings import Explanation
 from trailhound.rules.describe import describe
 from trailhound.rules.ir import (
@@ -104,7 +105,11 @@ def _compare(node: Compare) -> Explainer:
 
         return relate
     check = check_of(test)
-    places = tuple((".".join(path), getter(Field(name, (path,)))) for path in node.field.paths)
+    if node.field.via:  # steps may draw values of several paths together
+        ways = " or ".join(".".join(path) for path in node.field.paths)
+        places: tuple[tuple[str, Getter], ...] = ((ways, getter(node.field)),)
+    else:
+        places = tuple((".".join(path), getter(Field(name, (path,)))) for path in node.field.paths)
 
     def compare(document: Any) -> Explanation:
         first: tuple[str, Any] = (name, None)

@@ -13,7 +13,8 @@ import re2
 
 from trailhound.engine.match import Matcher
 from trailhound.engine.tests import Check, GaveUp, any_of, literals_of, needs_backtracking, utf8
-from trailhound.engine.values import folded_text, text_of
+from trailhound.engine.texts import text_of
+from trailhound.engine.values import folded_text
 from trailhound.rules.ir import (
     And,
     AtLeast,
@@ -246,6 +247,8 @@ def anchors(predicate: Predicate) -> list[Anchor]:
         case Compare():
             if isinstance(predicate.test, IsNull) or _is_slow(predicate.test):
                 return []
+            if predicate.field.via:
+                return []
             return [dict.fromkeys(predicate.field.paths, (predicate.test,))]
         case _:
             return []
@@ -314,6 +317,7 @@ def _bounds(node: Predicate, known: frozenset[Path]) -> tuple[Maybe, Maybe]:
             return negative, positive
         case Compare() if (
             not isinstance(node.test, SameAs)
+            and not node.field.via
             and not _is_slow(node.test)
             and all(path in known for path in node.field.paths)
         ):
@@ -334,6 +338,7 @@ def _alternatives(
         if isinstance(item, Compare)
         and isinstance(first, Compare)
         and item.field == first.field
+        and not item.field.via
         and not isinstance(item.test, IsNull | SameAs)
         and not _is_slow(item.test)
     ]
@@ -410,6 +415,7 @@ def _exact_anchor(
             return listed[0][0], texts
         case Compare() if (
             isinstance(predicate.test, Equals)
+            and not predicate.field.via
             and len(predicate.field.paths) == 1
             and predicate.field.paths[0] in paths
             # A number also equals its other forms (403.0), which the index would miss.

@@ -12,7 +12,8 @@ from trailhound.engine.tests import (
     literals_of,
     needs_backtracking,
 )
-from trailhound.engine.values import folded_text, getter, nodes, presence, text_of, texts_of
+from trailhound.engine.texts import text_of
+from trailhound.engine.values import folded_text, getter, nodes, presence, texts_of
 from trailhound.rules.ir import (
     And,
     AtLeast,

@@ -76,6 +76,7 @@ def finding_of(plan: Plan, hit: Hit, *, explained: bool) -> Finding:
     """Make the finding of a hit; `explained` adds the tree that says why."""
     rule = plan.rules[hit.rule]
     time_ns = hit.event.envelope.time_ns
+    message, values = plan.say(hit.rule, hit.document)
     return Finding(
         uid=finding_uid(rule.info.uid, (hit.event.uid,)),
         rule=rule.info,
@@ -83,4 +84,6 @@ def finding_of(plan: Plan, hit: Hit, *, explained: bool) -> Finding:
         start_ns=time_ns,
         events=(hit.event,),
         explanation=plan.explain(hit.rule, hit.document) if explained else None,
+        message=message,
+        values=values,
     )

@@ -1,6 +1,6 @@
 """The plan: rules routed to views, compiled, and sorted behind gates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from trailhound.engine.explain import Explainer, explainer
 from trailhound.engine.gates import Candidate, Gates, gates_for
 from trailhound.engine.match import check_patterns, matcher
+from trailhound.engine.output import Said, speaker
 from trailhound.engine.values import Getter, getter
 from trailhound.engine.windows.contract import AnyFold
 from trailhound.engine.windows.folds import FOLDS
@@ -87,6 +88,7 @@ class Plan:
     errors: tuple[RuleError, ...]
     """Rules that could not be compiled; they are not in `views`."""
     _explainers: dict[int, Explainer] = field(default_factory=dict)
+    _speakers: dict[int, Callable[[Any], Said]] = field(default_factory=dict)
 
     def explain(self, rule: int, document: Mapping[str, Any]) -> Explanation | None:
         """Explain a hit of the rule at an index; None for windows, which have a reason."""
@@ -96,6 +98,16 @@ class Plan:
         compiled = self._explainers.get(rule)
         if compiled is None:
             compiled = self._explainers[rule] = explainer(predicate)
+        return compiled(document)
+
+    def say(self, rule: int, document: Mapping[str, Any]) -> Said:
+        """Return what the rule at an index says of a document it matched, in its own words."""
+        output = self.rules[rule].output
+        if output is None:
+            return "", ()
+        compiled = self._speakers.get(rule)
+        if compiled is None:
+            compiled = self._speakers[rule] = speaker(output)
         return compiled(document)
 
 
@@ -112,6 +124,8 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
         except ValueError as error:
             info = rule.info
             errors.append(RuleError(info.path, info.line, str(error), rule=info.title))
+            continue
+        if not rule.enabled:
             continue
         targets = _targets(rule.logsource, sources)
         if not targets:

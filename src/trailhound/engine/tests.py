@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import re2
 
-from trailhound.engine.values import text_of
+from trailhound.engine.texts import text_of
 from trailhound.rules.ir import (
     Any1,
     AnyRun,
@@ -17,6 +17,7 @@ from trailhound.rules.ir import (
     IsNull,
     Like,
     Number,
+    Order,
     Regex,
     SameAs,
     Test,
@@ -26,7 +27,7 @@ from trailhound.rules.ir import (
 
 T = TypeVar("T")
 Check = Callable[[Any], bool]
-ValueTest = Equals | Like | Regex | InNetwork | Number | TimePart
+ValueTest = Equals | Like | Regex | InNetwork | Number | Order | TimePart
 """Tests that need nothing but the value (all but `IsNull` and `SameAs`)."""
 
 _LITERAL_LENGTH = 2
@@ -80,6 +81,8 @@ def check_of(test: ValueTest) -> Check:
             return _in_network(test.network)
         case Number():
             return _number(test)
+        case Order():
+            return _order(test)
         case TimePart():
             return _time_part(test)
 
@@ -87,6 +90,7 @@ def check_of(test: ValueTest) -> Check:
 def any_of(tests: Sequence[Test]) -> Check:
     """Compile tests of which one must pass, literals of a kind looked up together."""
     exact: set[str] = set()
+    cased: set[str] = set()
     prefixes: list[str] = []
     suffixes: list[str] = []
     infixes: list[str] = []
@@ -95,6 +99,9 @@ def any_of(tests: Sequence[Test]) -> Check:
     for test in tests:
         if isinstance(test, Equals) and isinstance(test.value, str) and not test.cased:
             exact.add(test.value.lower())
+            continue
+        if isinstance(test, Equals) and isinstance(test.value, str):
+            cased.add(test.value)
             continue
         if isinstance(test, Like) and not test.cased:
             shape = _shape(test)
@@ -109,6 +116,11 @@ def any_of(tests: Sequence[Test]) -> Check:
     if careful:
         rest = list(checks)
         checks = [lambda value: any_surely(lambda check: check(value), rest)]
+    if cased:
+        among = _on_text(cased.__contains__, fold=False)
+        if not checks and len(exact) + len(prefixes) + len(suffixes) + len(infixes) == 0:
+            return among
+        checks.insert(0, among)
     if len(exact) + len(prefixes) + len(suffixes) + len(infixes) == 0:
         return checks[0] if len(checks) == 1 else lambda value: any(c(value) for c in checks)
     starts, ends = tuple(prefixes), tuple(suffixes)
@@ -338,6 +350,17 @@ def _number(test: Number) -> Check:
         return number is not None and holds(number)
 
     return check
+
+
+def _order(test: Order) -> Check:
+    bound = test.value
+    compare: dict[str, Callable[[str], bool]] = {
+        "lt": lambda text: text < bound,
+        "lte": lambda text: text <= bound,
+        "gt": lambda text: text > bound,
+        "gte": lambda text: text >= bound,
+    }
+    return _on_text(compare[test.op], fold=False)
 
 
 def _time_part(test: TimePart) -> Check:

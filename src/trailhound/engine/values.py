@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
+from trailhound.engine.steps import taken
+from trailhound.engine.texts import text_of
 from trailhound.rules.ir import Field, Path
 
 Getter = Callable[[Any], list[Any]]
@@ -22,8 +22,12 @@ def getter(field: Field) -> Getter:
     one, where the step is a number), and a list at the end gives its elements. A key that
     itself contains dots (`authorization.k8s.io/decision`) is found as well: every way to
     read the path is followed, so that a planted key cannot hide another one.
-    Absent fields have no values; a field that is null has the value None.
+    Absent fields have no values; a field that is null has the value None. Steps, where the
+    field has them, are taken last.
     """
+    if field.via:
+        read = nodes(field)
+        return lambda document: [value for node in read(document) for value in _flat(node)]
     if len(field.paths) == 1:
         return _path_getter(field.paths[0])
     parts = [_path_getter(path) for path in field.paths]
@@ -36,6 +40,9 @@ def getter(field: Field) -> Getter:
 
 def presence(field: Field) -> Callable[[Any], bool]:
     """Return a function that tells whether a field is there, null and empty lists included."""
+    if field.via:
+        read = nodes(field)
+        return lambda document: bool(read(document))
     walks = [_walker(path) for path in field.paths]
     return lambda document: any(True for walk in walks for _ in walk(document))
 
@@ -43,25 +50,10 @@ def presence(field: Field) -> Callable[[Any], bool]:
 def nodes(field: Field) -> Getter:
     """Return a function to what stands at a field, with lists left whole."""
     walks = [_walker(path) for path in field.paths]
+    if field.via:
+        take = taken(field.via)
+        return lambda document: take([node for walk in walks for node in walk(document)])
     return lambda document: [node for walk in walks for node in walk(document)]
-
-
-def text_of(value: Any) -> str | None:
-    """Return a value as the text that tests compare; None for null, which has none.
-
-    Numbers in decimal, booleans as JSON writes them, objects as their compact JSON.
-    """
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return None
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, int | float):
-        return _number_text(value)
-    return _json_text(value)
 
 
 def leaves(document: Any) -> Iterator[str]:
@@ -104,20 +96,6 @@ def folded_text(document: Any) -> str:
     """Return all texts of a document in lower case, a line each; remembered as well."""
     texts_of(document)
     return _Texts.folded
-
-
-def _number_text(value: float) -> str:
-    try:
-        return str(value)
-    except ValueError:  # an integer beyond what Python writes in decimal (4,300 digits)
-        return hex(value) if isinstance(value, int) else repr(value)
-
-
-def _json_text(value: Any) -> str:
-    try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:
-        return str(value)
 
 
 def _flat(node: Any) -> list[Any]:

@@ -233,13 +233,18 @@ class _Lowering:
         )
 
     def _column(self, at: Field) -> Column | None:
-        return self._columns.get(at.paths[0]) if len(at.paths) == 1 else None
+        if at.via or len(at.paths) != 1:
+            return None
+        return self._columns.get(at.paths[0])
 
     def _values(self, at: Field, document: str, node: object) -> str:
         return f"th_spread({self._nodes(at, document, node)})"
 
     def _nodes(self, at: Field, document: str, node: object) -> str:
         """What stands at a field, lists left whole: a list of JSON values."""
+        if at.via:
+            steps = ", ".join(step.name for step in at.via)
+            raise _Cannot(f"the steps of field {at.name} ({steps}) are not taken in SQL", node)
         if not at.paths:
             return "[]::JSON[]"
         return " || ".join(self._walk(path, document, node) for path in at.paths)

@@ -78,6 +78,11 @@ class Finding(Struct, frozen=True, kw_only=True):
     """Counts the tellings of one uid, from 0; the last one holds."""
     change: str = ""
     """Why it was amended or withdrawn: `an event of 2026-05-01 12:03:11 UTC arrived late`."""
+    message: str = ""
+    """What the rule says of the event in its own words, if it has any (Falco's `output`). Values
+    of the event in it are cut, and shown as visible text."""
+    values: tuple[tuple[str, str], ...] = ()
+    """The values in the message, by the names that the rule gives them."""
 
     @property
     def actor(self) -> str:

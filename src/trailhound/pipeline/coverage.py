@@ -20,6 +20,8 @@ from trailhound.sources import all_sources
 from trailhound.sources.contract import Source
 from trailhound.sources.decode import Decoder
 
+_WHOLE = "(the whole record)"
+
 
 class FieldCoverage(Struct, frozen=True):
     """One field of a rule, in one view that the rule reads."""
@@ -79,7 +81,7 @@ def coverage_against(
     checks = {
         (view.source, view.view): [
             presence(Field(entry.path, (tuple(entry.path.split(".")),)))
-            if "[]" not in entry.path
+            if "[]" not in entry.path and entry.path != _WHOLE
             else None
             for entry in view.fields
         ]
@@ -146,6 +148,8 @@ def _records(file: InputFile, progress: Callable[[int], None]) -> Iterator[RawRe
 
 def _field(source: Source, view: str, field: Field, path: tuple[str, ...]) -> FieldCoverage:
     dotted = ".".join(path)
+    if not path:
+        return FieldCoverage(field.name, _WHOLE, known=True)
     info = next((i for i in source.fields if i.view in ("", view) and _covers(i, dotted)), None)
     description = info.description if info else ""
     return FieldCoverage(field.name, dotted, info is not None, description)

@@ -13,7 +13,7 @@ import msgspec
 import trailhound
 import trailhound.content
 from trailhound.dialects import DIALECTS
-from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
+from trailhound.dialects.contract import Placeholders, RuleFile
 from trailhound.model.errors import TrailhoundError
 from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
 from trailhound.rules.ir import RuleError
@@ -98,16 +98,25 @@ def _shown(path: Path) -> str:
 
 
 def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBook]:
-    return [_read_one(file, placeholders) for file in files]
-
-
-def _read_one(file: RuleFile, placeholders: Placeholders) -> RuleBook:
-    dialect: Dialect | None = next((d for d in DIALECTS if d.recognises(file)), None)
-    if dialect is None:
-        names = ", ".join(d.name for d in DIALECTS)
-        error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})")
-        return RuleBook(file.path, errors=(error,))
-    return dialect.read(file, placeholders)
+    books: dict[int, RuleBook] = {}
+    together: dict[str, list[int]] = {}
+    dialects = {dialect.name: dialect for dialect in DIALECTS}
+    for index, file in enumerate(files):
+        dialect = next((d for d in DIALECTS if d.recognises(file)), None)
+        if dialect is None:
+            names = ", ".join(dialects)
+            error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})")
+            books[index] = RuleBook(file.path, errors=(error,))
+        elif dialect.read_together is not None:
+            together.setdefault(dialect.name, []).append(index)
+        else:
+            books[index] = dialect.read(file, placeholders)
+    for name, indices in together.items():
+        read_together = dialects[name].read_together
+        if read_together is not None:
+            read = read_together([files[index] for index in indices], placeholders)
+            books.update(zip(indices, read, strict=True))
+    return [books[index] for index in range(len(files))]
 
 
 def _cached(

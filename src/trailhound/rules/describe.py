@@ -16,6 +16,7 @@ from trailhound.rules.ir import (
     Not,
     Number,
     Or,
+    Order,
     Predicate,
     Regex,
     SameAs,
@@ -26,6 +27,7 @@ from trailhound.rules.ir import (
 )
 
 _SIGNS = {"lt": "<", "lte": "≤", "gt": ">", "gte": "≥"}
+_PLACES = {"lt": "before", "lte": "at or before", "gt": "after", "gte": "at or after"}
 
 
 def describe(node: Predicate) -> str:
@@ -73,6 +75,8 @@ def describe_test(test: Test) -> str:
             return f"is in network {test.network}"
         case Number():
             return f"{_SIGNS[test.op]} {test.value}"
+        case Order():
+            return f"is {_PLACES[test.op]} '{test.value}' in the order of text"
         case IsNull():
             return "is null or absent"
         case SameAs():
@@ -119,6 +123,7 @@ def _below(prefix: Field | None, field: Field) -> Field:
     return Field(
         f"{prefix.name}[].{field.name}",
         tuple((*outer, *inner) for outer in prefix.paths for inner in field.paths),
+        field.via,
     )
 
 

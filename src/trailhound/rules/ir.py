@@ -3,13 +3,15 @@
 Lossless as to case, wildcards and the order of conditions, so that a rule can be shown,
 explained and written back. All nodes are frozen, compare by value and have a JSON form
 (`trailhound.rules.book`). Predicates over one event stand in `trailhound.rules.predicates`,
-windows over several in `trailhound.rules.windows`.
+windows over several in `trailhound.rules.windows`, what
+findings say in `trailhound.rules.output`.
 """
 
 from msgspec import Struct
 
 from trailhound.model.findings import RuleInfo
 from trailhound.model.logsource import LogSource
+from trailhound.rules.output import Output, Reading, Slot
 from trailhound.rules.predicates import (
     And,
     Any1,
@@ -26,12 +28,15 @@ from trailhound.rules.predicates import (
     Not,
     Number,
     Or,
+    Order,
     Path,
     PatternPart,
     Predicate,
     Regex,
     SameAs,
     Some,
+    Step,
+    StepName,
     Test,
     Text,
     TimePart,
@@ -58,14 +63,20 @@ __all__ = [
     "Note",
     "Number",
     "Or",
+    "Order",
+    "Output",
     "Path",
     "PatternPart",
     "Predicate",
+    "Reading",
     "Regex",
     "Rule",
     "RuleError",
     "SameAs",
+    "Slot",
     "Some",
+    "Step",
+    "StepName",
     "Test",
     "Text",
     "TimePart",
@@ -79,6 +90,8 @@ class Note(Struct, frozen=True):
     text: str
     line: int = 0
     """1-based line of the rule file, 0 where unknown."""
+    ignored: bool = False
+    """Whether it says that a part of the rule has no effect here; `--strict` refuses those."""
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -92,6 +105,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     """Short name by which windows may refer to it."""
     silent: bool = False
     """Feeds windows only; makes no finding of its own."""
+    enabled: bool = True
+    """False: its file switches it off. It is listed and checked, and never runs."""
+    output: Output | None = None
     notes: tuple[Note, ...] = ()
 
 

@@ -12,7 +12,48 @@ from msgspec import Struct
 Path = tuple[str, ...]
 
 
-class Field(Struct, frozen=True):
+StepName = Literal[
+    "base64",
+    "basename",
+    "committed-secrets",
+    "container-identity",
+    "count",
+    "get",
+    "host-port",
+    "image-repository",
+    "join",
+    "json",
+    "keys-except",
+    "last",
+    "length",
+    "lower",
+    "pair",
+    "path-part",
+    "query-parameter",
+    "sum",
+    "time",
+    "trim-end",
+    "trim-start",
+    "upper",
+    "where",
+    "with-start",
+    "without-end",
+]
+"""What can be done with the values of a field before they are compared; see `Step`."""
+
+
+class Step(Struct, frozen=True):
+    """One transformation of a field's values: closed, pure, without state.
+
+    What each does stands with its function in `engine/steps.py`. A value that a step cannot
+    read is left out, so that the field may have none afterwards.
+    """
+
+    name: StepName
+    arguments: tuple[str, ...] = ()
+
+
+class Field(Struct, frozen=True, omit_defaults=True):
     """A field as the rule names it, and where it is looked for.
 
     `paths` has more than one entry where a taxonomy offers alternatives; the field's values
@@ -21,6 +62,9 @@ class Field(Struct, frozen=True):
 
     name: str
     paths: tuple[Path, ...]
+    via: tuple[Step, ...] = ()
+    """What is done, in this order, with what stands there (lists left whole). A field with
+    steps is not what the document says at its paths: nothing may be concluded from those."""
 
 
 # --- tests on one value ------------------------------------------------------------------
@@ -83,6 +127,13 @@ class Number(Struct, frozen=True, tag="number"):
     value: int | float
 
 
+class Order(Struct, frozen=True, tag="order"):
+    """The value, as text, stands so to a text, character by character (C's `strcmp`)."""
+
+    op: Literal["lt", "lte", "gt", "gte"]
+    value: str
+
+
 class IsNull(Struct, frozen=True, tag="is-null"):
     """The field is absent, or present with the value null."""
 
@@ -102,7 +153,7 @@ class TimePart(Struct, frozen=True, tag="time-part"):
     value: int
 
 
-Test = Equals | Like | Regex | InNetwork | Number | IsNull | SameAs | TimePart
+Test = Equals | Like | Regex | InNetwork | Number | Order | IsNull | SameAs | TimePart
 
 # --- predicates over one event -----------------------------------------------------------
 

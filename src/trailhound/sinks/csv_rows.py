@@ -100,6 +100,7 @@ COLUMNS: dict[str, tuple[str, Value]] = {
     ),
     "revision": ("Counts the tellings of one uid; the last holds", lambda f, _: str(f.revision)),
     "change": ("Why it was amended or withdrawn", lambda finding, _: finding.change),
+    "message": ("What the rule says in its own words", lambda finding, _: finding.message),
 }
 """Column name → what it holds, and how it is made. All columns but `rule_*`, `level`, `uid` and
 those of the window speak of the event that completed the finding. Names and order are fixed; new

@@ -188,6 +188,7 @@ def _circumstances(example: Sighting) -> str:
     if example.device:
         parts.append(f"on {markdown_code(example.device)}")
     parts.append(markdown_code(example.outcome))
+    parts.append(markdown_code(example.message))
     return ", ".join(part for part in parts if part)
 
 

@@ -57,6 +57,8 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "status": finding.status.value,
         "revision": finding.revision,
         "change": finding.change,
+        "message": finding.message,
+        "values": dict(finding.values),
         "explanation": explanation_document(finding.explanation),
         "events": [
             _event(event, with_document=index < DOCUMENTS_SHOWN)

@@ -100,6 +100,7 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
             "unmapped": {
                 "reason": finding.reason,
                 "revision": finding.revision or None,
+                "values": fragment(json_text(dict(finding.values))) if finding.values else None,
                 "group": fragment(json_text(dict(finding.group))) if finding.group else None,
                 "explanation": explanation and fragment(json_text(explanation)),
                 "raw_data_truncated": None if fits(raw) else True,
@@ -198,6 +199,8 @@ def _resources(events: tuple[Event, ...]) -> list[dict[str, Any]]:
 
 
 def _message(finding: Finding, envelope: Envelope) -> str:
+    if finding.message:
+        return finding.message
     parts = [finding.rule.title or finding.rule.uid, who(finding.actor, envelope.invoked_by)]
     if finding.reason:
         parts += [finding.reason, group_text(finding)]

@@ -48,6 +48,7 @@ class Sighting:
     src_ip: str
     device: str
     reason: str
+    message: str
     group: str
     event_count: int
     places: tuple[str, ...]
@@ -291,6 +292,7 @@ def _sighting(finding: Finding) -> Sighting:
         src_ip=cut(source_ip(finding), _TEXT_LIMIT),
         device=cut(envelope.device, _TEXT_LIMIT),
         reason=cut(_reason(finding), _TEXT_LIMIT),
+        message=cut(finding.message, _TEXT_LIMIT),
         group=cut(group_text(finding), _TEXT_LIMIT),
         event_count=finding.event_count,
         places=tuple(shown),

@@ -247,6 +247,8 @@ def _sighting(example: Sighting) -> Text:
         parts.append(f"on {visible(example.device)}")
     parts.append(visible(example.outcome))
     text.append(" · ".join(part for part in parts if part))
+    if example.message:
+        text.append(f"\n{visible(example.message)}")
     evidence = ", ".join(visible(place) for place in example.places)
     if example.more_places:
         evidence += f" and {example.more_places:,} more"

@@ -4,12 +4,20 @@ pySigma is imported when the first file is read, not when this module is: with a
 of compiled rules a run never needs it.
 """
 
+import re
+
 from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
 from trailhound.rules.book import RuleBook
 
+_CONTENT = re.compile(rb"(?!---|\s*#)\s*\S")
+
 
 def _recognises(file: RuleFile) -> bool:
-    return any(mark in file.data for mark in (b"detection:", b"correlation:", b"filter:"))
+    # A list at the top is another language, whatever words stand in it.
+    content = next((line for line in file.data.splitlines() if _CONTENT.match(line)), b"")
+    return not content.startswith((b"- ", b"[")) and any(
+        mark in file.data for mark in (b"detection:", b"correlation:", b"filter:")
+    )
 
 
 def _read(file: RuleFile, placeholders: Placeholders) -> RuleBook:

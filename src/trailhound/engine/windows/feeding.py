@@ -6,7 +6,8 @@ from typing import Any
 
 from trailhound.engine.plan import Plan
 from trailhound.engine.requests import request_id
-from trailhound.engine.values import getter, text_of
+from trailhound.engine.texts import text_of
+from trailhound.engine.values import getter
 from trailhound.engine.windows.contract import Feed, Key
 from trailhound.model.events import Event
 from trailhound.rules.ir import Field, Window

@@ -1,0 +1,81 @@
+"""What a rule says of an event: the text of its output, with the event's values in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trailhound.engine.match import matcher
+from trailhound.engine.steps import json_text
+from trailhound.engine.tests import GaveUp
+from trailhound.engine.values import getter, nodes
+from trailhound.rules.ir import Field, Output, Slot, Text
+
+ABSENT = "<NA>"
+"""What stands for a value that is not there, as in Falco."""
+_VALUE_LIMIT = 512
+_TEXT_LIMIT = 4096
+
+Said = tuple[str, tuple[tuple[str, str], ...]]
+"""The text, and each value in it by name (`output_fields` of Falco)."""
+
+
+def speaker(output: Output) -> Callable[[Any], Said]:
+    """Compile an output.
+
+    Values come from attackers: what could pass for the words of the rule, or move a cursor, is
+    escaped (`_plain`), and values are cut at 512 characters, the text at 4,096.
+    """
+    parts = [part.text if isinstance(part, Text) else _reader(part) for part in output.parts]
+    names = [part.name for part in output.parts if isinstance(part, Slot)]
+
+    def say(document: Any) -> Said:
+        values: list[str] = []
+        words: list[str] = []
+        for part in parts:
+            if isinstance(part, str):
+                words.append(part)
+            else:
+                values.append(part(document))
+                words.append(values[-1])
+        text = "".join(words)
+        if len(text) > _TEXT_LIMIT:
+            text = text[:_TEXT_LIMIT] + "…"
+        return text, tuple(dict(zip(names, values, strict=True)).items())
+
+    return say
+
+
+def _reader(slot: Slot) -> Callable[[Any], str]:
+    readings = []
+    for reading in slot.readings:
+        holds = matcher(reading.when) if reading.when is not None else None
+        readings.append((holds, _values(reading.value, listed=slot.listed)))
+
+    def read(document: Any) -> str:
+        for holds, values in readings:
+            try:
+                found = values(document) if holds is None or holds(document) else []
+            except GaveUp:
+                continue
+            if found:
+                shown = [_plain(json_text(value)) for value in found]
+                return f"({','.join(shown)})" if slot.listed else shown[0]
+        return ABSENT
+
+    return read
+
+
+def _values(value: Field | str, *, listed: bool) -> Callable[[Any], list[Any]]:
+    if isinstance(value, str):
+        return lambda _: [value]
+    return getter(value) if listed else nodes(value)
+
+
+def _plain(text: str) -> str:
+    """Escape what is no visible character, and a backslash, so that it can be told apart."""
+    if len(text) > _VALUE_LIMIT:
+        text = text[:_VALUE_LIMIT] + "…"
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(
+        char if char.isprintable() and char != "\\" else ascii(char)[1:-1] for char in text
+    )
