@@ -14,7 +14,6 @@ from trailhound.dialects import falco, sigma
 from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.falco.catalogue import SOURCES, fields_of_source
 from trailhound.dialects.falco.condition import (
-    DEPTH_LIMIT,
     LIST_OPERATORS,
     NUMBER_OPERATORS,
     SIGN_OPERATORS,
@@ -22,15 +21,14 @@ from trailhound.dialects.falco.condition import (
     WORD_OPERATORS,
     Call,
     Check,
-    ConditionError,
     FieldRef,
     Junction,
     Named,
     Negation,
     Value,
-    parse,
     shown,
 )
+from trailhound.dialects.falco.parser import DEPTH_LIMIT, ConditionError, parse
 from trailhound.dialects.falco.read import read_files
 from trailhound.engine.match import matcher
 from trailhound.engine.output import speaker

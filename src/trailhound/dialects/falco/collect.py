@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from trailhound.dialects.falco.text import Entry, Place, Written, read_items
+from trailhound.dialects.falco.exceptions import FalcoException, read_exceptions
+from trailhound.dialects.falco.text import Entry, Place, Written, read_items, required
 from trailhound.model.levels import Level
 
 LEVELS: Mapping[str, Level] = {
@@ -65,19 +66,6 @@ class Macro:
     place: Place
     index: int
     visibility: int
-
-
-@dataclass(frozen=True, slots=True)
-class FalcoException:
-    """Values of fields for which a rule makes no finding."""
-
-    name: str
-    place: Place
-    fields: tuple[str, ...]
-    operators: tuple[str, ...]
-    single: bool
-    """Whether `fields` is one text: then each value is one text, and all are compared at once."""
-    values: tuple[tuple["str | tuple[str, ...]", ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +146,7 @@ class _Collector:
         _only(members, _LIST_KEYS, "list")
         items = tuple(
             item.text("an item of a list")
-            for item in _required(members, "items", entry).items("items")
+            for item in required(members, "items", entry).items("items")
         )
         before = self._into.lists.get(name)
         if _appends(members, "items"):
@@ -171,7 +159,7 @@ class _Collector:
     def _macro(self, entry: Entry, members: dict[str, Entry]) -> None:
         name = _named(members["macro"], "macro", _MACRO_NAME)
         _only(members, _MACRO_KEYS, "macro")
-        condition = _required(members, "condition", entry).written("condition")
+        condition = required(members, "condition", entry).written("condition")
         before = self._into.macros.get(name)
         if _appends(members, "condition"):
             if before is None:
@@ -242,10 +230,10 @@ def _defined(
     rule = FalcoRule(
         name=name,
         place=entry.problem(""),
-        condition=_required(members, "condition", entry).written("condition"),
-        output=_required(members, "output", entry).written("output"),
-        description=_required(members, "desc", entry).text("desc").strip(),
-        level=_level(_required(members, "priority", entry)),
+        condition=required(members, "condition", entry).written("condition"),
+        output=required(members, "output", entry).written("output"),
+        description=required(members, "desc", entry).text("desc").strip(),
+        level=_level(required(members, "priority", entry)),
         source=members["source"].text("source") if "source" in members else "syscall",
         notes=notes,
     )
@@ -272,7 +260,7 @@ def _changed(rule: FalcoRule, key: str, entry: Entry, *, append: bool) -> FalcoR
             return replace(rule, tags=tuple(dict.fromkeys(joined)))
         case "exceptions":
             before = rule.exceptions if append else ()
-            return replace(rule, exceptions=_exceptions(entry, before))
+            return replace(rule, exceptions=read_exceptions(entry, before))
         case "priority":
             return replace(rule, level=_level(entry))
         case "enabled":
@@ -284,93 +272,7 @@ def _changed(rule: FalcoRule, key: str, entry: Entry, *, append: bool) -> FalcoR
     return rule
 
 
-# --- exceptions --------------------------------------------------------------------------
-
-
-def _exceptions(entry: Entry, before: tuple[FalcoException, ...]) -> tuple[FalcoException, ...]:
-    if entry.is_null:
-        return before
-    found = {exception.name: exception for exception in before}
-    names: set[str] = set()
-    for item in entry.items("exceptions"):
-        members = item.mapping("an exception")
-        name = _required(members, "name", item).text("name")
-        if name in names:
-            raise item.problem(f"exception {name!r} stands twice")
-        names.add(name)
-        for key in members:
-            if key not in ("name", "fields", "comps", "values"):
-                raise members[key].problem(f"{key!r} is not known to an exception")
-        known = found.get(name)
-        if known is None:
-            found[name] = _exception(name, item, members)
-            continue
-        for key in ("fields", "comps"):
-            if key in members:
-                raise members[key].problem(
-                    f"exception {name!r} has its {key}; only values can be appended"
-                )
-        values = _values(members, known.fields, single=known.single)
-        found[name] = replace(known, values=(*known.values, *values))
-    return tuple(found.values())
-
-
-def _exception(name: str, item: Entry, members: dict[str, Entry]) -> FalcoException:
-    fields = _required(members, "fields", item)
-    comps = members.get("comps")
-    single = fields.is_scalar
-    if single:
-        names: tuple[str, ...] = (fields.text("fields"),)
-        operators: tuple[str, ...] = (comps.text("comps") if comps else "in",)
-        if operators[0] not in ("in", "pmatch", "intersects"):
-            raise (comps or fields).problem(
-                "where `fields` is one field, `comps` is in, pmatch or intersects"
-            )
-    else:
-        names = tuple(one.text("a field") for one in fields.items("fields"))
-        operators = (
-            tuple(one.text("an operator") for one in comps.items("comps"))
-            if comps
-            else ("=",) * len(names)
-        )
-        if len(names) != len(operators):
-            raise (comps or fields).problem("`fields` and `comps` must be of equal length")
-    values = _values(members, names, single=single)
-    return FalcoException(name, item.problem(""), names, operators, single, values)
-
-
-def _values(
-    members: dict[str, Entry], fields: tuple[str, ...], *, single: bool
-) -> tuple[tuple[str | tuple[str, ...], ...], ...]:
-    if "values" not in members or members["values"].is_null:
-        return ()
-    rows: list[tuple[str | tuple[str, ...], ...]] = []
-    for row in members["values"].items("values"):
-        if single:
-            rows.append((row.text("a value of an exception over one field"),))
-            continue
-        cells = row.items("a row of values")
-        if len(cells) != len(fields):
-            raise row.problem(f"{len(cells)} values for {len(fields)} fields")
-        rows.append(
-            tuple(
-                cell.text("a value")
-                if cell.is_scalar
-                else tuple(one.text("a value") for one in cell.items("a value"))
-                for cell in cells
-            )
-        )
-    return tuple(rows)
-
-
 # --- parts -------------------------------------------------------------------------------
-
-
-def _required(members: dict[str, Entry], key: str, entry: Entry) -> Entry:
-    found = members.get(key)
-    if found is None:
-        raise entry.problem(f"no {key}")
-    return found
 
 
 def _named(entry: Entry, what: str, form: re.Pattern[str]) -> str:
@@ -450,5 +352,5 @@ def _plugin_versions(entry: Entry) -> None:
             members["alternatives"].items("alternatives") if "alternatives" in members else []
         )
         for plugin in (members, *(one.mapping("a plugin") for one in alternatives)):
-            _required(plugin, "name", item).text("name")
-            _version(_required(plugin, "version", item))
+            required(plugin, "name", item).text("name")
+            _version(required(plugin, "version", item))

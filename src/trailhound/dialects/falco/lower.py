@@ -1,26 +1,23 @@
 """Falco conditions to IR predicates: macros and lists put in, fields read as Falco reads them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from trailhound.dialects.falco.catalogue import FalcoSource, fields_of_source
-from trailhound.dialects.falco.collect import Collected, FalcoException, Macro
+from trailhound.dialects.falco.collect import Collected
 from trailhound.dialects.falco.compare import NotComparable, holds, tests_for
 from trailhound.dialects.falco.condition import (
     Call,
     Check,
-    ConditionError,
     Junction,
     Named,
     Negation,
     Node,
     Operand,
     Value,
-    parse,
-    parse_operand,
-    unquoted,
 )
+from trailhound.dialects.falco.exceptions import FalcoException
 from trailhound.dialects.falco.fields import (
     FALSE,
     TRUE,
@@ -29,22 +26,21 @@ from trailhound.dialects.falco.fields import (
     all_of,
     any_of,
     below,
-    is_text,
     negated,
-    present,
 )
+from trailhound.dialects.falco.macros import Fail, Macros, Parsed
 from trailhound.dialects.falco.okta import COUNTS
-from trailhound.dialects.falco.text import Place, Written
+from trailhound.dialects.falco.operands import Read, exists, named, transformed
+from trailhound.dialects.falco.parser import ConditionError, parse_operand, unquoted
+from trailhound.dialects.falco.text import Place
 from trailhound.rules.ir import (
     And,
     Compare,
     Field,
     Or,
     Predicate,
-    Reading,
     SameAs,
     Some,
-    Step,
     Test,
 )
 
@@ -63,74 +59,10 @@ _RELATIONS: dict[str, tuple[Literal["equals", "startswith", "endswith", "contain
     "startswith": ("startswith", True),
     "endswith": ("endswith", True),
 }
-_STEPS: dict[str, Step] = {
-    "tolower": Step("lower"),
-    "toupper": Step("upper"),
-    "b64": Step("base64"),
-    "basename": Step("basename"),
-}
-_CONSTANT_STEPS: dict[str, Callable[[str], str]] = {
-    "tolower": str.lower,
-    "toupper": str.upper,
-    "b64": lambda text: text,
-    "basename": lambda text: text.rpartition("/")[2],
-}
-
-Fail = Callable[[str, int], Place]
-"""Makes a verdict on an offset of the text that is being lowered."""
 
 
 class UnknownField(Place):
     """The condition names a field that its source does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A parsed condition, and how to say where in it something is wrong."""
-
-    node: Node
-    fail: Fail
-
-
-class Macros:
-    """The macros of a run, each parsed once, when it is first used."""
-
-    def __init__(self, collected: Collected) -> None:
-        self._collected = collected
-        self._parsed: dict[str, _Text | Place] = {}
-
-    def problems(self) -> Iterator[Place]:
-        """Yield what is wrong with the text of macros, whether used or not."""
-        for name in self._collected.macros:
-            parsed = self._text(name)
-            if isinstance(parsed, Place):
-                yield parsed
-
-    def get(self, name: str, before: int | None) -> tuple[Macro, _Text | Place] | None:
-        """Return a macro that is visible: defined before another was last changed."""
-        macro = self._collected.macros.get(name)
-        if macro is None or (before is not None and macro.index >= before):
-            return None
-        return macro, self._text(name)
-
-    def _text(self, name: str) -> _Text | Place:
-        found = self._parsed.get(name)
-        if found is None:
-            try:
-                found = parsed(self._collected.macros[name].condition)
-            except Place as place:
-                found = place
-            self._parsed[name] = found
-        return found
-
-
-def parsed(written: Written) -> _Text:
-    """Parse a condition. Raises `Place`."""
-    try:
-        node = parse(written.text)
-    except ConditionError as error:
-        raise written.problem(error.reason, error.offset) from None
-    return _Text(node, written.problem)
 
 
 @dataclass(slots=True)
@@ -146,7 +78,7 @@ class Lowering:
     _checks: int = 0
     _values: int = 0
 
-    def condition(self, text: _Text) -> Predicate:
+    def condition(self, text: Parsed) -> Predicate:
         """Lower a condition. Raises `Place`, `UnknownField` for an unknown field."""
         return self._node(text.node, text.fail, None, ())
 
@@ -209,7 +141,7 @@ class Lowering:
                 node.at,
             )
         if node.operator == "exists":
-            return _exists(left)
+            return exists(left)
         operator = "=" if node.operator == "!=" else node.operator
         if isinstance(node.right, tuple):
             values = self._literals(node.right, operator, fail)
@@ -217,11 +149,11 @@ class Lowering:
         else:
             predicate = self._with_field(left, operator, node.right, fail, node.at)
         if node.operator == "!=":
-            return all_of(_exists(left), negated(predicate))
+            return all_of(exists(left), negated(predicate))
         return predicate
 
     def _with_values(
-        self, left: "_Read", operator: str, values: tuple[str, ...], fail: Fail, at: int
+        self, left: Read, operator: str, values: tuple[str, ...], fail: Fail, at: int
     ) -> Predicate:
         try:
             if left.field.name == "evt.num":
@@ -243,7 +175,7 @@ class Lowering:
         return any_of(*options)
 
     def _with_field(
-        self, left: "_Read", operator: str, right: Operand, fail: Fail, at: int
+        self, left: Read, operator: str, right: Operand, fail: Fail, at: int
     ) -> Predicate:
         other = self._operand(right, fail)
         relation = _RELATIONS.get(operator)
@@ -305,13 +237,13 @@ class Lowering:
 
     # --- fields --------------------------------------------------------------------------
 
-    def _operand(self, operand: Operand, fail: Fail) -> "_Read":
+    def _operand(self, operand: Operand, fail: Fail) -> Read:
         if isinstance(operand, Call):
-            return _transformed(self._operand(operand.inner, fail), operand, fail)
+            return transformed(self._operand(operand.inner, fail), operand, fail)
         if self.source is None:
             argument = (operand.argument,) if operand.argument is not None else ()
             path = (*operand.name.split("."), *argument)
-            return _Read(FalcoField(operand.name, "", below(*path)), below(*path)(""))
+            return Read(FalcoField(operand.name, "", below(*path)), below(*path)(""))
         known = fields_of_source(self.source.name).get(operand.name)
         if known is None:
             problem = fail(
@@ -333,7 +265,7 @@ class Lowering:
         if not readings:
             self.absent.setdefault(known.name)
         shown = f"{known.name}[{argument_given}]" if argument_given else known.name
-        return _Read(known, tuple(_named(reading, shown) for reading in readings))
+        return Read(known, tuple(named(reading, shown) for reading in readings))
 
     # --- exceptions ----------------------------------------------------------------------
 
@@ -373,71 +305,6 @@ class Lowering:
                 checks.append(self._node(Check(operand, operator, cell), fail, None, ()))
             options.append(all_of(*checks))
         return _labelled(any_of(*options), f"exception {exception.name}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A field of a condition, and what it reads."""
-
-    field: FalcoField
-    readings: Readings
-
-
-def _named(reading: Reading, name: str) -> Reading:
-    """Let a field bear the name that the rule gives it."""
-    value = reading.value
-    if isinstance(value, Field):
-        value = Field(name, value.paths, value.via)
-    return Reading(value, reading.when)
-
-
-def _transformed(read: _Read, call: Call, fail: Fail) -> _Read:
-    known = read.field
-    if call.name == "len":
-        steps = Step("count") if known.listed else Step("length")
-        counted = FalcoField(f"len({known.name})", "", known.read, number=True)
-        readings = tuple(
-            Reading(str(len(r.value.encode())), r.when)
-            if isinstance(r.value, str)
-            else _through(r, steps, counted.name)
-            for r in read.readings
-        )
-        return _Read(counted, readings)
-    if known.number:
-        raise fail(f"`{call.name}` does not work on {known.name}, which is a number", call.at)
-    step = _STEPS[call.name]
-    name = f"{call.name}({known.name})"
-    changed = FalcoField(name, "", known.read, listed=known.listed, nulls=known.nulls)
-    return _Read(
-        changed,
-        tuple(
-            Reading(_CONSTANT_STEPS[call.name](r.value), r.when)
-            if isinstance(r.value, str)
-            else _through(r, step, name)
-            for r in read.readings
-        ),
-    )
-
-
-def _through(reading: Reading, step: Step, name: str) -> Reading:
-    value = reading.value
-    if not isinstance(value, Field):
-        raise TypeError("a constant goes through no step")
-    return Reading(Field(name, value.paths, (*value.via, step)), reading.when)
-
-
-def _exists(read: _Read) -> Predicate:
-    if read.field.always:
-        return TRUE
-    options = []
-    for reading in read.readings:
-        if isinstance(reading.value, str):
-            options.append(reading.when or TRUE)
-        elif read.field.listed:  # an empty list is no value to Falco
-            options.append(all_of(reading.when, is_text(reading.value)))
-        else:
-            options.append(all_of(reading.when, present(reading.value, nulls=read.field.nulls)))
-    return any_of(*options)
 
 
 def _compare(where: Field, tests: tuple[Test, ...], known: FalcoField, operator: str) -> Predicate:

@@ -2,8 +2,9 @@
 
 import re
 
-from trailhound.dialects.falco.condition import ConditionError, Operand, parse_operand
+from trailhound.dialects.falco.condition import Operand
 from trailhound.dialects.falco.lower import Lowering
+from trailhound.dialects.falco.parser import ConditionError, parse_operand
 from trailhound.dialects.falco.text import Place, Written
 from trailhound.rules.ir import Note, Output, Slot, Text
 

@@ -12,7 +12,8 @@ from trailhound.dialects.falco.catalogue import source_named
 from trailhound.dialects.falco.collect import Collected, FalcoRule, collect
 from trailhound.dialects.falco.condition import Check, FieldRef, Named, Node
 from trailhound.dialects.falco.fields import FALSE, all_of
-from trailhound.dialects.falco.lower import Lowering, Macros, UnknownField, parsed
+from trailhound.dialects.falco.lower import Lowering, UnknownField
+from trailhound.dialects.falco.macros import Macros, parsed
 from trailhound.dialects.falco.okta import COUNTED, COUNTED_BY, COUNTS
 from trailhound.dialects.falco.output import template
 from trailhound.dialects.falco.text import Place

@@ -166,6 +166,14 @@ class File:
     lines: list[str]
 
 
+def required(members: dict[str, Entry], key: str, entry: Entry) -> Entry:
+    """Return a member of a mapping that must be there. Raises `Place`."""
+    found = members.get(key)
+    if found is None:
+        raise entry.problem(f"no {key}")
+    return found
+
+
 def read_items(text: str, path: str) -> Iterator[Entry | Place]:
     """Yield the items of a rule file, or what is wrong with it.
 
