@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from trailhound.model.events import Event, Outcome
 from trailhound.model.logsource import LogSource
-from trailhound.model.records import Origin, ParseFailure, Payload
+from trailhound.model.records import Origin, ParseFailure, Payload, RawRecord
+from trailhound.sources import all_sources
 from trailhound.sources.auditd import SOURCE, assemble
 from trailhound.sources.auditd.accounts import Accounts
 from trailhound.sources.auditd.fields import (
@@ -24,6 +25,7 @@ from trailhound.sources.auditd.fields import (
     socket_address,
     syscall_name,
 )
+from trailhound.sources.decode import Decoder
 
 SAMPLES = Path(__file__).parent / "samples" / "sources" / "auditd"
 RULES = Path(__file__).parents[2] / "shared" / "corpora" / "sigma" / "rules" / "linux"
@@ -892,3 +894,23 @@ def test_public_rules_find_their_fields() -> None:
     absent = {(view, name) for view, names in wanted.items() for name in names - known[view]}
     # The kernel knows addresses; that a name stood behind one is not in its records.
     assert absent == {("network_connection", "DestinationHostname")}
+
+
+def test_what_has_stopped_growing_settles() -> None:
+    records = [
+        (
+            b"type=SYSCALL msg=audit(1763000000.100:7): arch=c000003e syscall=59 success=yes "
+            b'exit=0 pid=5 uid=0 auid=1000 comm="id" exe="/usr/bin/id"'
+        ),
+        b"type=PROCTITLE msg=audit(1763000000.100:7): proctitle=6964",
+        b"type=USER_CMD msg=audit(1763000001.000:8): pid=6 uid=0 msg='cmd=\"id\" res=success'",
+    ]
+    decoder = Decoder(all_sources())
+    given = []
+    for number, record in enumerate(records, 1):
+        given.append([*decoder.decode(RawRecord(record, Origin("-", number))), *decoder.settle()])
+    given.append(list(decoder.settle()))
+    # The first had grown at the second call, and not at the third; the second, at the fourth.
+    assert [[item.document["serial"] for item in items] for items in given] == [[], [], [7], [8]]
+    assert list(decoder.settle()) == []
+    assert list(decoder.flush()) == []

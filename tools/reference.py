@@ -9,15 +9,25 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from handbook import cli_page, consoles, falco_page, redaction_page, rules_page, source_pages
+from handbook import (
+    cli_page,
+    consoles,
+    falco_page,
+    redaction_page,
+    rules_page,
+    serve_pages,
+    source_pages,
+)
 
 ROOT = consoles.ROOT
 PAGES = {
     "cli.md": cli_page.page,
     "falco-fields.md": falco_page.page,
+    "http.md": serve_pages.routes,
     "output.md": source_pages.sinks,
     "redaction.md": redaction_page.page,
     "rules.md": rules_page.page,
+    "settings.md": serve_pages.settings,
     "sources.md": source_pages.sources,
     "wrappings.md": source_pages.wrappings,
 }

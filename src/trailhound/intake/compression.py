@@ -2,10 +2,11 @@
 
 import bz2
 import codecs
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import zstandard
 
@@ -41,6 +42,38 @@ def plain_chunks(stream: BinaryIO) -> Iterator[bytes]:
     while head:
         yield head
         head = stream.read(READ_BYTES)
+
+
+def unpacked(encoding: Literal["gzip", "deflate", "zstd"], data: bytes) -> Iterator[bytes]:
+    """Yield what compressed data holds, piece by piece: a caller may stop at any size.
+
+    `deflate` is what HTTP calls so: the zlib format (RFC 9110, 8.4.1.2), or, as some senders have
+    it, without zlib's two bytes of header. Raises `Damaged` as `plain_chunks` does.
+    """
+    nothing = io.BytesIO()
+    match encoding:
+        case "gzip":
+            yield from _gzip(data, nothing)
+        case "zstd":
+            yield from _zstd(data, nothing)
+        case "deflate":
+            head = int.from_bytes(data[:2], "big")
+            has_header = head >> 8 & 0x0F == zlib.DEFLATED and head % 31 == 0  # RFC 1950, 2.2
+            yield from _deflate(data, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+
+
+def _deflate(data: bytes, wbits: int) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(wbits)
+    while not inflater.eof:
+        try:
+            plain = inflater.decompress(data, READ_BYTES)
+        except zlib.error as error:
+            raise Damaged(f"deflate data is broken: {error}") from None
+        data = inflater.unconsumed_tail
+        if plain:
+            yield plain
+        elif not data and not inflater.eof:
+            raise Damaged("deflate data ends before its end mark")
 
 
 def _at_least(stream: BinaryIO, size_bytes: int, head: bytes = b"") -> bytes:

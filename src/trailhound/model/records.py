@@ -32,7 +32,10 @@ class RawRecord(Struct, frozen=True):
     """The record without its line end."""
     origin: Origin
     modified_ns: int = 0
-    """When its file was last written, UTC nanoseconds since 1970; 0 where that is not known."""
+    """When its file was last written, or when it arrived, UTC nanoseconds since 1970; 0 where
+    that is not known."""
+    context: Mapping[str, Any] = {}
+    """What came beside it and is not in it: `hostname`, `tag`, `timestamp`."""
 
 
 class Payload(Struct, frozen=True):

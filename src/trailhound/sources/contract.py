@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from trailhound.model.events import Event
 from trailhound.model.logsource import FieldInfo, Route
@@ -27,6 +27,19 @@ class Reader(Protocol):
 
     def flush(self) -> Iterable[Event | ParseFailure]:
         """Whatever is still held back; the input has ended."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A reader that holds records back, and may be asked to wait no longer."""
+
+    def settle(self) -> Iterable[Event | ParseFailure]:
+        """What is held back and has not grown since this was last called.
+
+        For input that does not end: whoever calls it every few seconds says with it that what
+        belongs together would have come by now.
+        """
         ...
 
 

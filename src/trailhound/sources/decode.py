@@ -16,7 +16,7 @@ from trailhound.sources.container_lines import (
     stream_of,
 )
 from trailhound.sources.contents import inside, within
-from trailhound.sources.contract import Source
+from trailhound.sources.contract import Settling, Source
 from trailhound.sources.document import JsonFailure, Reading, documents_in, read_json
 from trailhound.sources.knowing import knows, knows_inside
 from trailhound.sources.readings import distinct, laid_together
@@ -53,14 +53,16 @@ class Decoder:
         self._pieces = Pieces()
         self._last = Origin("-", 0)
         self._modified_ns = 0
+        self._context: Mapping[str, Any] = {}
         self._known: Mapping[str, Any] = {}
 
     def decode(self, record: RawRecord) -> Iterator[Item]:
         """Events that are complete by now, and what could not be read. Never raises."""
         self._last = record.origin
-        if record.modified_ns != self._modified_ns:
-            self._modified_ns = record.modified_ns
-            self._known = {"modified_ns": record.modified_ns} if record.modified_ns else {}
+        if record.modified_ns != self._modified_ns or record.context is not self._context:
+            self._modified_ns, self._context = record.modified_ns, record.context
+            times = {"modified_ns": record.modified_ns} if record.modified_ns else {}
+            self._known = {**record.context, **times}
         found = self._quickly(record)
         return self._carefully(record) if found is None else found
 
@@ -102,6 +104,13 @@ class Decoder:
         yield from self._pieces.flush()
         for source in self._sources:
             yield from self._flush(source)
+
+    def settle(self) -> Iterator[Item]:
+        """Whatever was held back and has not grown since this was last called; see `Settling`."""
+        for source in self._sources:
+            reader = self._readers[source.name]
+            if isinstance(reader, Settling):
+                yield from _guarded(source, reader.settle(), self._last)
 
     def _flush(self, source: Source) -> Iterator[Item]:
         try:

@@ -49,6 +49,11 @@ class AuditdReader:
         for group, late in self._assembler.flush():
             yield from self._events(group, late=late)
 
+    def settle(self) -> Iterable[Event | ParseFailure]:
+        """Give out the events that have stopped growing."""
+        for group, late in self._assembler.settle():
+            yield from self._events(group, late=late)
+
     def _events(self, group: Group, *, late: bool) -> Iterator[Event | ParseFailure]:
         origins = tuple(sorted(set(group.origins)))
         if not group.lines:

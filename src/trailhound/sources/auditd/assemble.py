@@ -82,6 +82,7 @@ class Assembler:
         self._hosts: dict[str, _Host] = {}
         self._held = 0
         self._given: OrderedDict[_Key, int] = OrderedDict()
+        self._settling: dict[_Key, int] = {}
 
     def add(self, line: Line, origin: Origin) -> list[tuple[Group, bool]]:
         """Take a record in.
@@ -117,6 +118,14 @@ class Assembler:
         while len(self._open) > MAX_EVENTS or self._held > MAX_LINES:
             given.append(self._give(next(iter(self._open))))
         return given
+
+    def settle(self) -> Iterator[tuple[Group, bool]]:
+        """Give out what has got no record since this was last called, in order of time."""
+        before = self._settling
+        due = [key for key, group in self._open.items() if before.get(key) == len(group.origins)]
+        for key in sorted(due, key=lambda key: (key[1:], key[0])):
+            yield self._give(key)
+        self._settling = {key: len(group.origins) for key, group in self._open.items()}
 
     def flush(self) -> Iterator[tuple[Group, bool]]:
         """Give out all that is held, in order of time."""

@@ -1,0 +1,1 @@
+"""What arrives over HTTP: one file for each way that senders speak."""

@@ -1,0 +1,1 @@
+"""`trailhound serve`: everything that arrives, taken in for good, judged, and kept."""

@@ -1,0 +1,48 @@
+"""Findings on disk: one NDJSON file a day, each finding once, whatever happens in between."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trailhound.model.findings import Finding
+from trailhound.sinks.encode import json_text
+from trailhound.sinks.native import finding_document
+
+
+class FindingsLog:
+    """Appends findings; the day in a file's name is that of their event time."""
+
+    def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
+        """Open the log.
+
+        Args:
+            folder: where its files lie. Made if missing.
+            sizes: how large each file is, so far as it counts. What stands behind that was
+                written by a run that ended before it could note so, and will be told again.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        for path in folder.glob("*.ndjson"):
+            size = sizes.get(path.name, 0 if sizes else None)
+            if size is not None and path.stat().st_size > size:
+                os.truncate(path, size)
+
+    def append(self, findings: Sequence[Finding]) -> dict[str, int]:
+        """Write findings, and sync; return the sizes of the files that grew.
+
+        Raises `OSError` where the disk does not take them.
+        """
+        by_day: dict[str, list[str]] = {}
+        for finding in findings:
+            day = datetime.fromtimestamp(finding.time_ns // 10**9, UTC).strftime("%Y-%m-%d")
+            by_day.setdefault(day, []).append(json_text(finding_document(finding)) + "\n")
+        sizes = {}
+        for day, lines in by_day.items():
+            name = f"{day}.ndjson"
+            with open(self._folder / name, "ab") as file:
+                file.write("".join(lines).encode("utf-8", "backslashreplace"))
+                file.flush()
+                os.fdatasync(file.fileno())
+                sizes[name] = file.tell()
+        return sizes

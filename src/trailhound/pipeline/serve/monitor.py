@@ -1,0 +1,88 @@
+"""How a running service does, for probes and for Prometheus."""
+
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+
+from trailhound.intake.arrivals import Accept
+from trailhound.intake.http.contract import HttpRoute
+from trailhound.pipeline.serve.condition import Condition
+
+Sample = tuple[str, tuple[tuple[str, str], ...], float]
+"""Name without prefix, labels, value."""
+
+_HELP = {
+    "accepted_total": "Records acknowledged to senders.",
+    "datagrams_lost_total": "Syslog datagrams that came while the queue was full.",
+    "queue_bytes": "Disk that records take while they wait.",
+    "queue_waiting": "Records acknowledged and not kept yet.",
+    "detector_restarts_total": "How often the detector ended by itself and was started again.",
+    "rules": "Rules that can be used.",
+    "records_total": "Records read from the queue.",
+    "events_total": "Events judged, without repeats.",
+    "repeats_total": "Events left out because the same was there before.",
+    "failures_total": "Records that could not be read, or were read with something amiss.",
+    "findings_total": "Findings told.",
+    "queue_damage_total": "Stretches of the queue that the disk lost.",
+}
+
+
+def routes(
+    condition: Condition, held_bytes: Callable[[], int], next_number: Callable[[], int]
+) -> tuple[HttpRoute, ...]:
+    """Return the routes that tell how a service does."""
+
+    async def alive(_request: web.Request, _accept: Accept) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def ready(_request: web.Request, _accept: Accept) -> web.Response:
+        status = 200 if condition.ready else 503
+        return web.json_response({"ready": condition.ready}, status=status)
+
+    async def metrics(_request: web.Request, _accept: Accept) -> web.Response:
+        done = condition.done or next_number()
+        samples: list[Sample] = [
+            *(
+                ("accepted_total", (("intake", intake),), count)
+                for intake, count in sorted(condition.taken.items())
+            ),
+            ("datagrams_lost_total", (), condition.lost.messages),
+            ("queue_bytes", (), held_bytes()),
+            ("queue_waiting", (), max(0, next_number() - done)),
+            ("detector_restarts_total", (), condition.restarts),
+            ("rules", (), condition.rules),
+            *condition.stats.values,
+        ]
+        return web.Response(text=exposition(samples), content_type="text/plain", charset="utf-8")
+
+    return (
+        HttpRoute("GET", "/healthz", alive, "Whether the service runs", role=None),
+        HttpRoute("GET", "/readyz", ready, "Whether rules are loaded and judged", role=None),
+        HttpRoute("GET", "/metrics", metrics, "Counters for Prometheus", role="read"),
+    )
+
+
+def exposition(samples: Iterable[Sample]) -> str:
+    """Return samples in the Prometheus text format (exposition format 0.0.4)."""
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_name.setdefault(sample[0], []).append(sample)
+    lines = []
+    for name, group in sorted(by_name.items()):
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += [
+            f"# HELP trailhound_{name} {_HELP.get(name, name)}",
+            f"# TYPE trailhound_{name} {kind}",
+        ]
+        for _, labels, value in group:
+            inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
+            lines.append(
+                f"trailhound_{name}{{{inner}}} {value:.15g}"
+                if inner
+                else f"trailhound_{name} {value:.15g}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

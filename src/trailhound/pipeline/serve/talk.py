@@ -1,0 +1,67 @@
+"""What the two processes of `serve` say to each other."""
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+
+
+class Mark(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """To the detector: the queue is synced so far."""
+
+    segment: int
+    offset: int
+
+
+class Reload(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """To the detector: read the rules anew."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """To the detector: finish what is marked, save, and end."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """From the detector: rules are loaded; reading begins at this number."""
+
+    number: int
+    rules: int
+    problems: tuple[str, ...] = ()
+    """Rules that cannot be used, and why."""
+
+
+class Done(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """From the detector: what is below this number is kept, judged, and may be forgotten."""
+
+    number: int
+
+
+class Stats(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """From the detector: counters by name, with labels, for `/metrics`."""
+
+    values: tuple[tuple[str, tuple[tuple[str, str], ...], float], ...]
+
+
+ToDetector = Mark | Reload | Stop
+FromDetector = Ready | Done | Stats
+
+_encode = msgspec.msgpack.Encoder().encode
+_to = msgspec.msgpack.Decoder(ToDetector)
+_from = msgspec.msgpack.Decoder(FromDetector)
+
+
+def say(connection: "Connection[Any, Any]", message: ToDetector | FromDetector) -> None:
+    """Send a message. Raises `OSError` where the other side is gone."""
+    connection.send_bytes(_encode(message))
+
+
+def hear_order(connection: "Connection[Any, Any]") -> ToDetector:
+    """Wait for a message to the detector. Raises `EOFError` where the other side is gone."""
+    order: ToDetector = _to.decode(connection.recv_bytes())
+    return order
+
+
+def hear_report(connection: "Connection[Any, Any]") -> FromDetector:
+    """Wait for a message from the detector. Raises `EOFError` where it is gone."""
+    report: FromDetector = _from.decode(connection.recv_bytes())
+    return report

@@ -1,0 +1,144 @@
+"""A running `trailhound serve`, for tests: started, asked, killed, started again."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Serving:
+    """One server on a state folder."""
+
+    def __init__(self, folder: Path, settings: str = "", arguments: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "settings.toml"
+        self.config.write_text(
+            f'state = "{folder / "state"}"\n{settings}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
+        )
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Serving":
+        with (self.folder / "log").open("ab") as log:
+            self._process = self._popen(log)
+        return self
+
+    def _popen(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "trailhound.cli.main",
+                "serve",
+                "--config",
+                str(self.config),
+                *self._arguments,
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait(self, seconds: float = 20) -> None:
+        """Wait until it answers."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                self.get("/healthz")
+            except (http.client.HTTPException, OSError):
+                assert self._process is not None
+                assert self._process.poll() is None, self.log
+                assert time.monotonic() < until, self.log
+                time.sleep(0.02)
+            else:
+                return
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def kill(self) -> None:
+        """Kill it and the detector, as a power cut would."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def kill_detector(self) -> None:
+        assert self._process is not None
+        found = subprocess.run(
+            ["pgrep", "-P", str(self._process.pid), "-f", "spawn_main"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.split()
+        for pid in found:
+            os.kill(int(pid), signal.SIGKILL)
+
+    def stop(self) -> int:
+        """End it as systemd does; return the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(90)
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.ask("POST", path, body, headers)
+
+    def get(self, path: str) -> bytes:
+        answer = self.ask("GET", path)
+        assert answer.status == 200, answer
+        return answer.body
+
+    def send_until_taken(self, path: str, body: bytes, seconds: float = 60) -> None:
+        """Send as a sender does: again and again, until the answer is yes."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                if self.post(path, body).status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            assert time.monotonic() < until, self.log
+            time.sleep(0.02 + random.random() * 0.03)
+
+    def findings(self) -> list[dict[str, Any]]:
+        files = sorted((self.folder / "state" / "findings").glob("*.ndjson"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def event_list(lines: Sequence[bytes]) -> bytes:
+    """The body that an API server sends."""
+    head = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":['
+    return head + b",".join(lines) + b"]}\n"
