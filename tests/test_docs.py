@@ -25,7 +25,7 @@ from handbook.text import anchor  # noqa: E402
 
 from trailhound.cli import console  # noqa: E402
 from trailhound.cli.main import parser  # noqa: E402
-from trailhound.dialects import DIALECTS  # noqa: E402
+from trailhound.dialects import sigma  # noqa: E402
 from trailhound.dialects.contract import RuleFile  # noqa: E402
 
 WRITTEN = reference.documents()
@@ -266,5 +266,5 @@ def test_rules_in_documents_can_be_used(path: Path) -> None:
             whole = f"title: Excerpt\nlevel: low\n{logsource}{block}"
         else:
             whole = block
-        book = DIALECTS[0].read(RuleFile("rule.yml", whole.encode()), {"office": ("192.0.2.10",)})
+        book = sigma.DIALECT.read(RuleFile("rule.yml", whole.encode()), {"office": ("192.0.2.10",)})
         assert book.errors == ()

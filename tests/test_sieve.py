@@ -20,7 +20,7 @@ from hostile_lines import (
     set_field,
     written,
 )
-from trailhound.dialects import DIALECTS
+from trailhound.dialects import sigma
 from trailhound.dialects.contract import RuleFile
 from trailhound.engine.matching import Hit
 from trailhound.engine.plan import Plan
@@ -114,7 +114,7 @@ def odd_rules(source: str) -> tuple[Rule, ...]:
         )
     ]
     file = RuleFile(f"{source}.yml", "---\n".join(documents).encode())
-    rules = link([DIALECTS[0].read(file, {})])
+    rules = link([sigma.DIALECT.read(file, {})])
     assert rules.errors == ()
     assert len(rules.rules) == len(documents)
     return rules.rules
@@ -364,7 +364,7 @@ CALM = EVIL.replace(b"create", b"watch").replace(b'"exec"', b'"log"').replace(b"
 @cache
 def one_rule(detection: str, source: str = "k8s_audit") -> Plan:
     text = f"title: r\nlogsource: {LOGSOURCES[source]}\ndetection: {detection}\n"
-    rules = link([DIALECTS[0].read(RuleFile("r.yml", text.encode()), {})])
+    rules = link([sigma.DIALECT.read(RuleFile("r.yml", text.encode()), {})])
     assert rules.errors == ()
     return plan_for(rules.rules)
 

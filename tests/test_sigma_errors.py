@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trailhound.dialects import DIALECTS
+from trailhound.dialects import sigma
 from trailhound.dialects.contract import RuleFile
 from trailhound.pipeline.rulebooks import load_rules
 from trailhound.pipeline.scan import plan_for
@@ -33,7 +33,7 @@ def ruleset(*texts: str | bytes) -> RuleSet:
         RuleFile(f"{n}.yml", text if isinstance(text, bytes) else text.encode())
         for n, text in enumerate(texts)
     ]
-    return link(DIALECTS[0].read(file, {}) for file in files)
+    return link(sigma.DIALECT.read(file, {}) for file in files)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_files_that_are_no_rules_stop_nothing(tmp_path: Path) -> None:
             *("large.yml", "other.yaml", "empty.yml", "binary.yml", "utf16.yml", "\\xff.yml"),
         }
         assert told["large.yml"] == (1, "over 8,388,608 bytes: not a rule file")
-        assert told["other.yaml"] == (1, "not a rule of a known dialect (sigma, falco)")
+        assert told["other.yaml"] == (1, "not a rule of a known dialect (elastalert, sigma, falco)")
         assert told["\\xff.yml"][0] == 6
 
 
@@ -406,7 +406,9 @@ def test_no_rule_whatever_it_says_raises(changes: dict[str, Any], base: str) -> 
             first, _, rest = rest.partition(".")
         here[first] = value
     text = yaml.safe_dump(document, allow_unicode=True)
-    book = DIALECTS[0].read(RuleFile("0.yml", text.encode("utf-8", "surrogatepass")), {"x": ("y",)})
+    book = sigma.DIALECT.read(
+        RuleFile("0.yml", text.encode("utf-8", "surrogatepass")), {"x": ("y",)}
+    )
     found = link([book])
     assert all(error.path == "0.yml" and error.line >= 1 and error.reason for error in found.errors)
     assert all("\n" not in error.reason for error in found.errors)

@@ -12,7 +12,23 @@ from hypothesis import strategies as st
 
 from trailhound.engine.windows.contract import NEVER, AnyFold, Feed, Fired, Outcome
 from trailhound.engine.windows.folds import FOLDS
-from trailhound.rules.ir import Condition, Correlation, Field, Window
+from trailhound.rules.ir import (
+    Aggregate,
+    Cardinality,
+    Change,
+    Condition,
+    Correlation,
+    Field,
+    Flatline,
+    Frequency,
+    Gathered,
+    Matches,
+    Metric,
+    NewTerm,
+    Realert,
+    Spike,
+    Window,
+)
 
 RULES = ("rule-0", "rule-1", "rule-2")
 VALUE = Field("v", (("v",),))
@@ -44,10 +60,53 @@ WINDOWS: list[Window] = [
     correlation("temporal"),
     correlation("temporal", ("gte", 2)),
     correlation("temporal_ordered"),
+    Matches(rules=RULES),
+    Matches(rules=RULES, realert=Realert(10)),
+    Matches(rules=RULES, realert=Realert(4, 20)),
+    Gathered(rules=RULES, within_ns=10),
+    Frequency(rules=RULES, count=3, timespan_ns=10),
+    Frequency(rules=RULES, count=2, timespan_ns=10, realert=Realert(15)),
+    *(
+        Flatline(rules=RULES, threshold=number, timespan_ns=7, every_ns=3, forget=forget)
+        for number in (1, 3)
+        for forget in (False, True)
+    ),
+    *(
+        Spike(rules=RULES, timespan_ns=span_ns, every_ns=3, height=2, direction="both", **more)
+        for span_ns in (6, 7)
+        for more in (
+            {},
+            {"group_by": (VALUE,)},
+            {"least_before": 1, "least_now": 1, "realert": Realert(9)},
+            {"field": VALUE},
+            {"metric": Metric(kind="avg", field=VALUE, span_ns=5)},
+        )
+    ),
+    Change(rules=RULES, fields=(VALUE,)),
+    Change(rules=RULES, fields=(VALUE,), timespan_ns=5, ignore_absent=True, realert=Realert(9)),
+    NewTerm(rules=RULES, terms=((VALUE,),), baseline_ns=10),
+    NewTerm(rules=RULES, terms=((VALUE,),), baseline_ns=0, absent=True, realert=Realert(9)),
+    Cardinality(rules=RULES, field=VALUE, timespan_ns=9, at_most=2, realert=Realert(9)),
+    Cardinality(rules=RULES, field=VALUE, timespan_ns=9, at_least=2, every_ns=4),
+    *(
+        Aggregate(
+            rules=RULES,
+            metric=Metric(kind=kind, field=VALUE, span_ns=8, aligned=aligned),  # type: ignore[arg-type]
+            at_least=2,
+            at_most=3,
+            every_ns=3,
+            realert=Realert(5),
+        )
+        for kind in ("min", "max", "avg", "sum", "cardinality", "value_count", "percentiles")
+        for aligned in (False, True)
+    ),
+    Aggregate(rules=RULES, metric=Metric(kind="percentage", span_ns=8), at_most=50, every_ns=3),
 ]
 
 
-every_window = pytest.mark.parametrize("window", WINDOWS, ids=lambda w: getattr(w, "kind", None))
+every_window = pytest.mark.parametrize(
+    "window", WINDOWS, ids=lambda w: getattr(w, "kind", type(w).__name__)
+)
 
 
 @st.composite

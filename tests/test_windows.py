@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trailhound.dialects import DIALECTS
+from trailhound.dialects import sigma
 from trailhound.dialects.contract import RuleFile
 from trailhound.engine.matching import match_event
 from trailhound.engine.plan import Plan, SourceShape, make_plan
@@ -54,7 +54,7 @@ def plan_of(*windows: str, bases: str = BASES) -> Plan:
         f"level: high\ncorrelation: {window}\n"
         for n, window in enumerate(windows)
     )
-    rules = link([DIALECTS[0].read(RuleFile("w.yml", text.encode()), {})])
+    rules = link([sigma.DIALECT.read(RuleFile("w.yml", text.encode()), {})])
     assert rules.errors == ()
     return make_plan(rules.rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
 
@@ -299,7 +299,7 @@ def test_a_reference_means_the_rule_of_its_own_file_first() -> None:
     )
     thief = BASES.replace("-4000-8000-", "-4000-a000-").replace("{e: fail}", "{e: stolen}")
     files = [RuleFile("thief.yml", thief.encode()), RuleFile("own.yml", window.encode())]
-    ruleset = link(DIALECTS[0].read(file, {}) for file in files)
+    ruleset = link(sigma.DIALECT.read(file, {}) for file in files)
     assert [e.reason for e in ruleset.errors] == [
         f"same name {name!r} as thief.yml:{line}, which other files mean"
         for name, line in (("fails", 2), ("works", 8), ("other", 14))

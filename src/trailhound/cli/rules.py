@@ -20,6 +20,7 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.coverage import ViewCoverage, coverage, coverage_against
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.rules.describe import describe
+from trailhound.rules.describe_window import describe_window
 from trailhound.rules.ir import And, AtLeast, Not, Note, Or, Predicate, Rule, Some
 from trailhound.sinks.escape import visible
 
@@ -195,15 +196,14 @@ def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, 
         print(f"  note: {visible(note.text)}")
     if rule.window is not None:
         window = rule.window
-        print(f"  {window.kind} over {window.timespan_ns / 1e9:g} s of rules")
+        first, *rest = describe_window(window)
+        print(f"  {visible(first)} of rules")
         for uid in window.rules:
             print(f"    {visible(titles[uid])}  ({uid})")
-        for bound in window.conditions:
-            print(f"  number: {bound.op} {bound.value:g}")
-        if window.field is not None:
-            print(f"  of {visible(window.field.name)}")
+        for line in rest:
+            print(f"  {visible(line)}")
         if window.group_by:
-            print(f"  grouped by {', '.join(field.name for field in window.group_by)}")
+            print(f"  grouped by {visible(', '.join(field.name for field in window.group_by))}")
     if rule.predicate is not None:
         print(f"  reads {rule.logsource}; matches when")
         _print_predicate(rule.predicate, 2)

@@ -1,6 +1,6 @@
 """What a rule dialect is: text in, rule books out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trailhound.rules.book import RuleBook
@@ -16,6 +16,13 @@ class RuleFile:
     path: str
     """As the user named it; shown in findings and errors."""
     data: bytes
+    siblings: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that it names (`Dialect.siblings`), by the name it uses; one that cannot be read is
+    not there."""
+
+
+def _no_siblings(_file: RuleFile) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +40,7 @@ class Dialect:
     version: int = 1
     """Raised when the meaning of the same text changes; part of the cache key."""
     suffixes: tuple[str, ...] = field(default=(".yml", ".yaml"))
+    siblings: Callable[[RuleFile], Iterable[str]] = _no_siblings
+    """Other files without which a rule file cannot be read: imports, lists of values. Names
+    are as written; relative ones start from the folder of the rule file. Asked again with
+    what was found, for files that name files. Cheap, total."""

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -13,12 +13,14 @@ import msgspec
 import trailhound
 import trailhound.content
 from trailhound.dialects import DIALECTS
-from trailhound.dialects.contract import Placeholders, RuleFile
+from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
 from trailhound.model.errors import TrailhoundError
 from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
 from trailhound.rules.ir import RuleError
 
 _SIZE_LIMIT = 8 * 1024 * 1024
+_SIBLINGS_LIMIT = 64
+"""Files that one rule file may name, those they name included."""
 _CACHES_KEPT = 12
 BUILTIN = Path(trailhound.content.__file__).parent
 """Folder of the rules that come with Trailhound."""
@@ -87,9 +89,34 @@ def _file(path: Path) -> RuleFile | RuleError:
     try:
         if path.stat().st_size > _SIZE_LIMIT:
             return RuleError(_shown(path), 1, f"over {_SIZE_LIMIT:,} bytes: not a rule file")
-        return RuleFile(_shown(path), path.read_bytes())
+        file = RuleFile(_shown(path), path.read_bytes())
     except OSError as error:
         raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
+    return _with_siblings(file, path.parent)
+
+
+def _with_siblings(file: RuleFile, folder: Path) -> RuleFile:
+    """Add the files that a rule file names, and that those name in turn."""
+    dialect = dialect_of(file)
+    asked: set[str] = set()
+    while dialect is not None and len(asked) < _SIBLINGS_LIMIT:
+        new = [name for name in dict.fromkeys(dialect.siblings(file)) if name not in asked]
+        if not new:
+            break
+        asked.update(new)
+        found = {name: data for name in new if (data := _sibling(folder / name)) is not None}
+        file = replace(file, siblings={**file.siblings, **found})
+    return file
+
+
+def _sibling(path: Path) -> bytes | None:
+    # Only plain files: a name in a rule must not make a run wait for a pipe or a device.
+    try:
+        if not path.is_file() or path.stat().st_size > _SIZE_LIMIT:
+            return None
+        return path.read_bytes()
+    except (OSError, ValueError):  # ValueError: a name with a NUL in it
+        return None
 
 
 def _shown(path: Path) -> str:
@@ -102,7 +129,7 @@ def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBoo
     together: dict[str, list[int]] = {}
     dialects = {dialect.name: dialect for dialect in DIALECTS}
     for index, file in enumerate(files):
-        dialect = next((d for d in DIALECTS if d.recognises(file)), None)
+        dialect = dialect_of(file)
         if dialect is None:
             names = ", ".join(dialects)
             error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})")
@@ -117,6 +144,11 @@ def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBoo
             read = read_together([files[index] for index in indices], placeholders)
             books.update(zip(indices, read, strict=True))
     return [books[index] for index in range(len(files))]
+
+
+def dialect_of(file: RuleFile) -> Dialect | None:
+    """Return the dialect that a rule file is written in."""
+    return next((d for d in DIALECTS if d.recognises(file)), None)
 
 
 def _cached(
@@ -140,6 +172,9 @@ def _key(files: Sequence[RuleFile], placeholders: Placeholders) -> str:
     for file in files:
         digest.update(f"\0{len(file.path)}\0{file.path}\0{len(file.data)}\0".encode())
         digest.update(file.data)
+        for name, data in sorted(file.siblings.items()):
+            digest.update(f"\0{len(name)}\0{name}\0{len(data)}\0".encode())
+            digest.update(data)
     return digest.hexdigest()
 
 

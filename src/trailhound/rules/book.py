@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import msgspec
 
 from trailhound.model.logsource import LogSource
-from trailhound.rules.ir import And, Exists, Field, Not, Note, Or, Predicate, Rule, RuleError
+from trailhound.rules.ir import (
+    And,
+    Correlation,
+    Exists,
+    Field,
+    Not,
+    Note,
+    Or,
+    Predicate,
+    Rule,
+    RuleError,
+)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,13 +197,11 @@ def _resolve(rules: dict[str, Rule], by_name: _Names) -> None:
             for alias in window.aliases
         )
         resolved = tuple(by_name.uid(reference, path) for reference in window.rules)
-        expression = window.expression and _renamed(window.expression, by_name, path)
-        rules[uid] = msgspec.structs.replace(
-            rule,
-            window=msgspec.structs.replace(
-                window, rules=resolved, aliases=aliases, expression=expression
-            ),
-        )
+        named = msgspec.structs.replace(window, rules=resolved, aliases=aliases)
+        if isinstance(named, Correlation) and named.expression is not None:
+            expression = _renamed(named.expression, by_name, path)
+            named = msgspec.structs.replace(named, expression=expression)
+        rules[uid] = msgspec.structs.replace(rule, window=named)
 
 
 def _renamed(node: Predicate, by_name: _Names, path: str) -> Predicate:

@@ -56,7 +56,184 @@ class Correlation(Struct, frozen=True, kw_only=True, tag="correlation"):
         return (self.field,) if self.field is not None else ()
 
 
-Window = Correlation
+# --- ElastAlert -----------------------------------------------------------------------------
+
+
+class Realert(Struct, frozen=True):
+    """How long further matches of a group are held back after an alert (`realert`)."""
+
+    for_ns: int
+    at_most_ns: int = 0
+    """Where the time doubles with each alert that follows soon: what it grows to
+    (`exponential_realert`). 0: it stays the same."""
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """A number over the events of a stretch of time."""
+
+    kind: Literal[
+        "min",
+        "max",
+        "avg",
+        "sum",
+        "cardinality",
+        "value_count",
+        "percentiles",
+        "percentage",
+    ]
+    """`percentage`: how many of the events are of the window's first rule."""
+    field: Field | None = None
+    percent: float = 50
+    """Which percentile."""
+    span_ns: int
+    """How long the stretch is that each number is of."""
+    aligned: bool = False
+    """Stretches follow on each other and begin at multiples of their length; else one ends
+    with every run."""
+    least_events: int = 1
+    """With fewer events there is no number."""
+
+
+class _Alerting(Struct, frozen=True, kw_only=True):
+    """What windows of ElastAlert rules have in common (elastalert2 2.19, `ruletypes.py`).
+
+    Each match is an alert, or is held back because there was one; both are in one finding.
+    """
+
+    rules: tuple[str, ...]
+    group_by: tuple[Field, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    generate: bool = False
+    realert: Realert = Realert(0)
+    every_ns: int = 60_000_000_000
+    """Between two runs of the rule (`run_every`): at their ends it is asked what is missing."""
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return ()
+
+
+class Matches(_Alerting, frozen=True, kw_only=True, tag="matches"):
+    """Every event (rule types `any`, `blacklist`, `whitelist`)."""
+
+
+class Gathered(_Alerting, frozen=True, kw_only=True, tag="gathered"):
+    """Alerts of a time in one (`aggregation`)."""
+
+    within_ns: int
+    """From the first of them."""
+
+
+class Frequency(_Alerting, frozen=True, kw_only=True, tag="frequency"):
+    """So many events in less than a timeframe; counting begins anew after that."""
+
+    count: int
+    timespan_ns: int
+
+
+class Flatline(_Alerting, frozen=True, kw_only=True, tag="flatline"):
+    """Fewer events than that in a timeframe."""
+
+    threshold: int
+    timespan_ns: int
+    forget: bool = False
+    """Whether a group is forgotten once it was missed (`forget_keys`)."""
+
+
+class Spike(_Alerting, frozen=True, kw_only=True, tag="spike"):
+    """So many times more, or less, in a timeframe than in the one before."""
+
+    timespan_ns: int
+    height: float
+    direction: Literal["up", "down", "both"]
+    least_before: float = 0
+    """`threshold_ref`."""
+    least_now: float = 0
+    """`threshold_cur`."""
+    field: Field | None = None
+    """Compare the means of this field (`field_value`); else the numbers of events."""
+    metric: Metric | None = None
+    """Compare numbers of each run (`spike_aggregation`)."""
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        field = self.metric.field if self.metric is not None else self.field
+        return (field,) if field is not None else ()
+
+
+class Change(_Alerting, frozen=True, kw_only=True, tag="change"):
+    """Other values than the event before had."""
+
+    fields: tuple[Field, ...]
+    ignore_absent: bool = False
+    timespan_ns: int = 0
+    """Only where the event before is not older; 0: however old."""
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return self.fields
+
+
+class NewTerm(_Alerting, frozen=True, kw_only=True, tag="new-term"):
+    """A value that was not there before."""
+
+    terms: tuple[tuple[Field, ...], ...]
+    """Fields, or combinations of fields, whose values are looked at."""
+    baseline_ns: int
+    """So long, from its first event on, it only learns what is there."""
+    absent: bool = False
+    """Whether an event without the field matches (`alert_on_missing_field`)."""
+    held_by: tuple[Field, ...] = ()
+    """Fields by whose values alerts are held back (`query_key`)."""
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return (*(field for term in self.terms for field in term), *self.held_by)
+
+
+class Cardinality(_Alerting, frozen=True, kw_only=True, tag="cardinality"):
+    """More, or fewer, different values than that in a timeframe."""
+
+    field: Field
+    timespan_ns: int
+    at_least: int | None = None
+    at_most: int | None = None
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return (self.field,)
+
+
+class Aggregate(_Alerting, frozen=True, kw_only=True, tag="aggregate"):
+    """A number outside its bounds (`metric_aggregation`, `percentage_match`)."""
+
+    metric: Metric
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return (self.metric.field,) if self.metric.field is not None else ()
+
+
+Window = (
+    Correlation
+    | Matches
+    | Gathered
+    | Frequency
+    | Flatline
+    | Spike
+    | Change
+    | NewTerm
+    | Cardinality
+    | Aggregate
+)
 """Every kind of window. Each has `rules` (uids of the rules that feed it), `group_by`,
 `aliases`, `generate` and `value_fields`; the rest is its own, and so is its fold
 (`engine/windows/folds.py`)."""

@@ -1,0 +1,1 @@
+"""Windows of ElastAlert rules: their folds, one file for each way of counting."""

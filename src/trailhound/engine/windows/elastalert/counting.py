@@ -1,0 +1,461 @@
+"""Windows that count events: all of them, so many in a timeframe, too few, other values.
+
+elastalert2 2.19, `AnyRule`, `FrequencyRule`, `FlatlineRule`, `ChangeRule`, `NewTermsRule`,
+`CardinalityRule`, and `add_aggregated_alert`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice, product
+
+from msgspec import Struct, field
+
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.elastalert.alerts import (
+    Alert,
+    AlertFold,
+    Alerts,
+    AlertState,
+    Match,
+    Seen,
+    ends,
+)
+from trailhound.engine.windows.wording import duration
+from trailhound.rules.ir import (
+    Cardinality,
+    Change,
+    Flatline,
+    Frequency,
+    Gathered,
+    Matches,
+    NewTerm,
+)
+
+_COMBINATIONS = 16
+"""An event with lists in several fields of a combination has at most so many."""
+
+
+class MatchesFold(AlertFold[AlertState]):
+    """Every event is a match."""
+
+    def __init__(self, window: Matches, titles: tuple[str, ...]) -> None:
+        super().__init__(window, titles)
+
+    def fresh(self) -> AlertState:
+        """See `Fold`."""
+        return AlertState()
+
+    def seen(self, _state: AlertState, feed: Feed) -> Iterator[Match]:
+        """See `AlertFold`."""
+        yield Match(feed.time_ns, feed.uid, [_of(feed)], 1, "the event matches", feed=feed)
+
+
+class GatheredState(Struct):
+    """The alerts that wait to be told together."""
+
+    open: Alert | None = None
+    until_ns: int = 0
+
+
+class GatheredFold:
+    """Tells alerts of a time as one."""
+
+    def __init__(self, window: Gathered, _titles: tuple[str, ...]) -> None:
+        self._within_ns = window.within_ns
+
+    def fresh(self) -> GatheredState:
+        """See `Fold`."""
+        return GatheredState()
+
+    def take(self, state: GatheredState, feed: Feed) -> Iterator[Outcome | Fired]:
+        """See `Fold`."""
+        yield from self.until(state, feed.time_ns)
+        if state.open is None:
+            state.until_ns = feed.time_ns + self._within_ns + 1
+            state.open = Alert(feed.uid, feed.time_ns, feed.time_ns, "")
+        alert = state.open
+        alert.add(Match(feed.time_ns, feed.uid, [_of(feed)], 1, ""))
+        noun = "alert" if alert.count == 1 else "alerts"
+        alert.reason = f"{alert.count:,} {noun} within {duration(self._within_ns)}"
+        yield Fired(feed)
+
+    def due(self, state: GatheredState) -> int:
+        """See `Fold`."""
+        return state.until_ns if state.open is not None else NEVER
+
+    def until(self, state: GatheredState, now_ns: int) -> Iterator[Outcome]:
+        """See `Fold`."""
+        if state.open is not None and state.until_ns <= now_ns:
+            yield from self.finish(state)
+            state.until_ns = 0
+
+    def finish(self, state: GatheredState) -> Iterator[Outcome]:
+        """See `Fold`."""
+        if state.open is not None:
+            yield state.open.outcome()
+            state.open = None
+
+
+class FrequencyState(AlertState):
+    """The events that count so far; at most as many as are asked for."""
+
+    events: list[Seen] = field(default_factory=list)
+
+
+class FrequencyFold(AlertFold[FrequencyState]):
+    """So many events in less than a timeframe."""
+
+    def __init__(self, window: Frequency, titles: tuple[str, ...]) -> None:
+        super().__init__(window, titles)
+        self._window = window
+
+    def fresh(self) -> FrequencyState:
+        """See `Fold`."""
+        return FrequencyState()
+
+    def seen(self, state: FrequencyState, feed: Feed) -> Iterator[Match]:
+        """See `AlertFold`."""
+        window = self._window
+        _leave(state.events, feed.time_ns - window.timespan_ns)
+        state.events.append(_of(feed))
+        if len(state.events) < window.count:
+            return
+        took = duration(feed.time_ns - state.events[0].time_ns)
+        reason = (
+            f"{window.count:,} events in {took} (rule: at least {window.count:,} in less than "
+            f"{duration(window.timespan_ns)})"
+        )
+        yield Match(
+            feed.time_ns, feed.uid, ends(state.events), len(state.events), reason, feed=feed
+        )
+        state.events = []
+
+    def next_run(self, state: FrequencyState) -> int:
+        """See `AlertFold`."""
+        return state.events[-1].time_ns + self._window.timespan_ns if state.events else NEVER
+
+    def ran(self, state: FrequencyState, _now_ns: int) -> Iterator[Match]:
+        """See `AlertFold`."""
+        state.events = []
+        yield from ()
+
+
+class FlatlineState(AlertState):
+    """The last events, as many as are asked for."""
+
+    events: list[Seen] = field(default_factory=list)
+    last: Seen | None = None
+    watched_ns: int = 0
+    """The run from which on it is watched; 0: not yet."""
+    run_ns: int = 0
+    """The last run."""
+    missing: bool = False
+
+
+class FlatlineFold(AlertFold[FlatlineState]):
+    """Fewer events than asked for in a timeframe, once there was one."""
+
+    def __init__(self, window: Flatline, titles: tuple[str, ...]) -> None:
+        super().__init__(window, titles)
+        self._window = window
+
+    def fresh(self) -> FlatlineState:
+        """See `Fold`."""
+        return FlatlineState()
+
+    def seen(self, state: FlatlineState, feed: Feed) -> Iterator[Match]:
+        """See `AlertFold`."""
+        state.last = _of(feed)
+        state.events.append(state.last)
+        if len(state.events) > self._window.threshold:
+            del state.events[0]
+        if not state.watched_ns:
+            state.watched_ns = self.run_from(feed.time_ns)
+        yield from ()
+
+    def next_run(self, state: FlatlineState) -> int:
+        """See `AlertFold`."""
+        window = self._window
+        if state.last is None or not window.threshold:
+            return NEVER
+        if state.missing:
+            # It goes on until enough events have come.
+            return (
+                self.run_from(state.last.time_ns) if state.last.time_ns >= state.run_ns else NEVER
+            )
+        ready_ns = self.run_from(state.watched_ns - 1 + window.timespan_ns)
+        if len(state.events) < window.threshold:
+            return max(ready_ns, state.run_ns + self._every_ns if state.run_ns else 0)
+        # The run at whose end the oldest that is needed has left.
+        left_ns = self.run_from(state.events[0].time_ns + window.timespan_ns)
+        return max(ready_ns, left_ns)
+
+    def ran(self, state: FlatlineState, now_ns: int) -> Iterator[Match]:
+        """See `AlertFold`."""
+        window, last = self._window, state.last
+        state.run_ns = now_ns
+        end_ns = now_ns - 1
+        there = [e for e in state.events if e.time_ns > end_ns - window.timespan_ns]
+        if last is None or len(there) >= window.threshold:
+            state.missing = False
+            return
+        going_on = state.missing
+        state.missing = not window.forget
+        asked = f"rule: at least {window.threshold:,}"
+        since = duration(end_ns - last.time_ns)
+        reason = (
+            f"{len(there):,} events in {duration(window.timespan_ns)} ({asked}); the last one "
+            f"{since} before"
+        )
+        shown = there or [last]
+        match = Match(end_ns, f"{last.uid}@{end_ns}", ends(shown), len(there), reason)
+        yield match._replace(lasting=not window.forget, size=0 if going_on else max(1, len(there)))
+        if window.forget:
+            state.events, state.last, state.watched_ns, state.run_ns = [], None, 0, 0
+
+    def holds(self, state: FlatlineState) -> bool:
+        """See `AlertFold`."""
+        return state.missing
+
+
+class ChangeState(AlertState):
+    """What the last event said."""
+
+    values: tuple[tuple[str, ...], ...] = ()
+    last: Seen | None = None
+
+
+class ChangeFold(AlertFold[ChangeState]):
+    """Other values than the event before had."""
+
+    def __init__(self, window: Change, titles: tuple[str, ...]) -> None:
+        super().__init__(window, titles)
+        self._window = window
+
+    def fresh(self) -> ChangeState:
+        """See `Fold`."""
+        return ChangeState()
+
+    def seen(self, state: ChangeState, feed: Feed) -> Iterator[Match]:
+        """See `AlertFold`."""
+        window, before, values = self._window, state.last, state.values
+        if window.ignore_absent and not all(any(found) for found in feed.values):
+            return
+        now = _of(feed)
+        state.values, state.last = feed.values, now
+        if before is None or values == feed.values:
+            return
+        gone_ns = now.time_ns - before.time_ns
+        if window.timespan_ns and gone_ns > window.timespan_ns:
+            return
+        changes = ", ".join(
+            f"{named.name} from {_shown(old)} to {_shown(new)}"
+            for named, old, new in zip(window.fields, values, feed.values, strict=True)
+            if old != new
+        )
+        reason = f"changed within {duration(gone_ns)}: {changes}"
+        yield Match(feed.time_ns, feed.uid, [before, now], 2, reason, feed=feed)
+
+    def next_run(self, state: ChangeState) -> int:
+        """See `AlertFold`."""
+        if state.last is None or not self._window.timespan_ns:
+            return NEVER
+        return state.last.time_ns + self._window.timespan_ns + 1
+
+    def ran(self, state: ChangeState, _now_ns: int) -> Iterator[Match]:
+        """See `AlertFold`."""
+        state.values, state.last = (), None
+        yield from ()
+
+
+class NewTermState(Struct):
+    """The values there were, as hashes, and the alerts by what they are held back by."""
+
+    first_ns: int = -1
+    known: list[set[int]] = field(default_factory=list)
+    alerts: dict[str, Alerts] = field(default_factory=dict)
+
+
+class NewTermFold:
+    """A value that was not there before."""
+
+    def __init__(self, window: NewTerm, _titles: tuple[str, ...]) -> None:
+        self._window = window
+        self._realert = window.realert
+
+    def fresh(self) -> NewTermState:
+        """See `Fold`."""
+        return NewTermState()
+
+    def seen(self, state: NewTermState, feed: Feed) -> Iterator[Match]:
+        """Learn values; return a match for each that is new."""
+        window = self._window
+        if state.first_ns < 0:
+            state.first_ns = feed.time_ns
+            state.known = [set() for _ in window.terms]
+        learning = feed.time_ns - state.first_ns < window.baseline_ns
+        at = 0
+        for number, term in enumerate(window.terms):
+            found = feed.values[at : at + len(term)]
+            at += len(term)
+            name = ", ".join(named.name for named in term)
+            if not all(any(values) for values in found):
+                if window.absent and not learning:
+                    yield self._match(feed, number, f"{name} is missing")
+                continue
+            for values in islice(product(*found), _COMBINATIONS):
+                mark = _hash(values)
+                if mark in state.known[number]:
+                    continue
+                state.known[number].add(mark)
+                if not learning:
+                    since = duration(feed.time_ns - state.first_ns)
+                    shown = ", ".join(map(_quoted, values))
+                    yield self._match(feed, number, f"{name} {shown} is new in {since} of the log")
+
+    def _match(self, feed: Feed, number: int, reason: str) -> Match:
+        identity = feed.uid if not number else f"{feed.uid}#{number}"
+        return Match(feed.time_ns, identity, [_of(feed)], 1, reason, feed=feed)
+
+    def take(self, state: NewTermState, feed: Feed) -> Iterator[Outcome | Fired]:
+        """See `Fold`."""
+        yield from self.until(state, feed.time_ns)
+        held_by = repr(feed.values[len(feed.values) - len(self._window.held_by) :])
+        for match in self.seen(state, feed):
+            alerts = state.alerts.setdefault(held_by, Alerts())
+            yield from alerts.take(match, self._realert)
+            if alerts == Alerts():
+                del state.alerts[held_by]
+
+    def due(self, state: NewTermState) -> int:
+        """See `Fold`."""
+        return min((a.due(self._realert) for a in state.alerts.values()), default=NEVER)
+
+    def until(self, state: NewTermState, now_ns: int) -> Iterator[Outcome]:
+        """See `Fold`."""
+        for name, alerts in list(state.alerts.items()):
+            yield from alerts.until(now_ns, self._realert)
+            if alerts == Alerts():
+                del state.alerts[name]
+
+    def finish(self, state: NewTermState) -> Iterator[Outcome]:
+        """See `Fold`."""
+        for alerts in state.alerts.values():
+            yield from alerts.close()
+
+
+class CardinalityState(AlertState):
+    """When each value was there last."""
+
+    values: dict[str, Seen] = field(default_factory=dict)
+    first_ns: int = -1
+    """Since when few values are no match yet; -1: since the next event."""
+
+
+class CardinalityFold(AlertFold[CardinalityState]):
+    """More, or fewer, different values in a timeframe than asked for."""
+
+    def __init__(self, window: Cardinality, titles: tuple[str, ...]) -> None:
+        super().__init__(window, titles)
+        self._window = window
+
+    def fresh(self) -> CardinalityState:
+        """See `Fold`."""
+        return CardinalityState()
+
+    def seen(self, state: CardinalityState, feed: Feed) -> Iterator[Match]:
+        """See `AlertFold`."""
+        window = self._window
+        if state.first_ns < 0:
+            state.first_ns = feed.time_ns
+        for value in feed.values[0]:
+            state.values.pop(value, None)
+            state.values[value] = _of(feed)
+        if not feed.values[0]:
+            return
+        self._leave(state, feed.time_ns)
+        many = len(state.values)
+        if window.at_most is not None and many > window.at_most:
+            yield self._match(state, feed.time_ns, f"at most {window.at_most:,}", feed)
+        elif self._few(state, feed.time_ns):
+            yield self._match(state, feed.time_ns, f"at least {window.at_least:,}", feed)
+
+    def _few(self, state: CardinalityState, now_ns: int) -> bool:
+        least = self._window.at_least
+        return (
+            least is not None
+            and len(state.values) < least
+            and 0 <= state.first_ns < now_ns - self._window.timespan_ns
+        )
+
+    def _leave(self, state: CardinalityState, now_ns: int) -> None:
+        since_ns = now_ns - self._window.timespan_ns
+        for value, seen in list(state.values.items()):
+            if seen.time_ns >= since_ns:
+                break
+            del state.values[value]
+
+    def _match(self, state: CardinalityState, now_ns: int, asked: str, feed: Feed | None) -> Match:
+        window = self._window
+        state.first_ns = -1
+        events = list(dict.fromkeys(state.values.values()))
+        reason = (
+            f"{len(state.values):,} different values of {window.field.name} in "
+            f"{duration(window.timespan_ns)} (rule: {asked})"
+        )
+        identity = feed.uid if feed is not None else f"@{now_ns}"
+        return Match(now_ns, identity, ends(events), len(events), reason, feed=feed)
+
+    def next_run(self, state: CardinalityState) -> int:
+        """See `AlertFold`."""
+        window = self._window
+        if not state.values and (window.at_least is None or state.first_ns < 0):
+            return NEVER
+        if window.at_least is None or state.first_ns < 0:
+            return max(s.time_ns for s in state.values.values()) + window.timespan_ns + 1
+        ready_ns = state.first_ns + window.timespan_ns + 1
+        spare = len(state.values) - window.at_least
+        if spare >= 0:
+            needed = next(islice(state.values.values(), spare, None))
+            ready_ns = max(ready_ns, needed.time_ns + window.timespan_ns + 1)
+        return self.run_from(ready_ns)
+
+    def ran(self, state: CardinalityState, now_ns: int) -> Iterator[Match]:
+        """See `AlertFold`."""
+        if self._window.at_least is None or state.first_ns < 0:
+            state.values = {}
+            if self._window.at_least is None:
+                state.first_ns = -1
+            return
+        end_ns = now_ns - 1
+        self._leave(state, end_ns)
+        if self._few(state, end_ns):
+            yield self._match(state, end_ns, f"at least {self._window.at_least:,}", None)
+
+
+def _of(feed: Feed) -> Seen:
+    return Seen(feed.time_ns, feed.uid, feed.at)
+
+
+def _leave(events: list[Seen], until_ns: int) -> None:
+    gone = 0
+    while gone < len(events) and events[gone].time_ns <= until_ns:
+        gone += 1
+    del events[:gone]
+
+
+def _hash(values: tuple[str, ...]) -> int:
+    # Values may be long and many; eight bytes of each are enough to know it again.
+    digest = hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def _quoted(value: str) -> str:
+    return repr(value if len(value) <= 100 else value[:100] + "…")
+
+
+def _shown(values: tuple[str, ...]) -> str:
+    if not values:
+        return "nothing"
+    shown = ", ".join(map(_quoted, values[:3]))
+    return shown + (", …" if len(values) > 3 else "")
