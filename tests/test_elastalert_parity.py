@@ -17,10 +17,11 @@ import pytest
 import yaml
 
 from trailhound.dialects.contract import RuleFile
-from trailhound.dialects.elastalert import DIALECT
+from trailhound.dialects.elastalert import DIALECT, keys
 from trailhound.engine.match import matcher
 from trailhound.engine.values import getter, text_of
 from trailhound.engine.windows.contract import Feed
+from trailhound.engine.windows.elastalert.counting import FlatlineFold
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.rules.ir import Rule
 
@@ -203,8 +204,8 @@ def streams_of(rule: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> dict[str, list[list[tuple[int, str | None]]]]:
-    """Rule → for each stream the matches of elastalert2: (end of the run, group)."""
+def interpreter() -> Path:
+    """The Python of an environment with elastalert2."""
     folder = ROOT / "build" / "elastalert"
     python = folder / "bin" / "python"
     if not python.exists():
@@ -214,6 +215,24 @@ def theirs() -> dict[str, list[list[tuple[int, str | None]]]]:
     command = [str(python), "-m", "pip", "install", "-q", f"elastalert2=={VERSION}", "pytz"]
     if have.returncode and subprocess.run(command, check=False).returncode:
         pytest.skip(f"elastalert2 {VERSION} cannot be installed here")
+    return python
+
+
+def test_every_key_of_the_schema_is_known(interpreter: Path) -> None:
+    (path,) = interpreter.parents[1].glob("lib/*/site-packages/elastalert/schema.yaml")
+    schema = yaml.safe_load(path.read_text())
+    asked = {
+        *schema["properties"],
+        *(name for one in schema["oneOf"] for name in one["properties"]),
+    }
+    known = {*keys.COMMON, *keys.QUERYING, *keys.ENRICHING, *keys.CHANGING}
+    known.update(*keys.BY_TYPE.values())
+    assert not {key for key in asked - known if not keys.is_delivery(key)}
+
+
+@pytest.fixture(scope="module")
+def theirs(interpreter: Path) -> dict[str, list[list[tuple[int, str | None]]]]:
+    """Rule → for each stream the matches of elastalert2: (end of the run, group)."""
     script = Path(__file__).parent / "elastalert" / "reference.py"
     cases = [
         {"rule": {**COMMON, **rule}, "events": events, "until": UNTIL}
@@ -221,7 +240,7 @@ def theirs() -> dict[str, list[list[tuple[int, str | None]]]]:
         for events in streams_of(rule)
     ]
     done = subprocess.run(
-        [str(python), str(script)],
+        [str(interpreter), str(script)],
         check=False,
         input=json.dumps(cases),
         capture_output=True,
@@ -281,8 +300,10 @@ def runs(fold: Any, state: Any, until_ns: int) -> Iterator[int]:
     if not hasattr(fold, "next_run"):
         return
     while (now_ns := fold.next_run(state)) <= until_ns:
-        # A silence that goes on has no events of its own.
-        yield from (run_of(match.time_ns) for match in fold.ran(state, now_ns) if match.size)
+        for match in fold.ran(state, now_ns):
+            # A silence that goes on has no events of its own.
+            if match.size or not isinstance(fold, FlatlineFold):
+                yield run_of(match.time_ns)
 
 
 def run_of(time_ns: int) -> int:

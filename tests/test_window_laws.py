@@ -190,6 +190,7 @@ def test_outcomes_are_told_apart_and_carry_their_evidence(
     for outcome in outcomes:
         assert outcome.start_ns <= outcome.end_ns
         assert outcome.reason
+        assert outcome.evidence or isinstance(window, Correlation)
         times = [places[at].time_ns for at in outcome.evidence]
         assert times == sorted(times)
     for before, after in itertools.pairwise(fired):

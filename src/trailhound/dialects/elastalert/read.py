@@ -104,7 +104,14 @@ class _Reader:
             self._notes = []
             lowering = Lowering(index, time_field)
             made = self._made(kind, lowering, uid)
-        if not index.known:
+        if index.pattern.startswith("elastalert"):
+            self._note(
+                f"index {index.pattern!r} holds the alerts of ElastAlert itself, which no log "
+                "here has: the rule has nothing to read",
+                "index",
+                ignored=True,
+            )
+        elif not index.known:
             self._note(
                 f"index {index.pattern!r} does not say which log it holds: the rule reads every "
                 "log, by the field names of each",

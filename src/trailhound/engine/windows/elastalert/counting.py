@@ -350,6 +350,8 @@ class CardinalityState(AlertState):
     values: dict[str, Seen] = field(default_factory=dict)
     first_ns: int = -1
     """Since when few values are no match yet; -1: since the next event."""
+    last: Seen | None = None
+    """The last event: evidence where there is no other."""
 
 
 class CardinalityFold(AlertFold[CardinalityState]):
@@ -368,6 +370,7 @@ class CardinalityFold(AlertFold[CardinalityState]):
         window = self._window
         if state.first_ns < 0:
             state.first_ns = feed.time_ns
+        state.last = _of(feed)
         for value in feed.values[0]:
             state.values.pop(value, None)
             state.values[value] = _of(feed)
@@ -399,6 +402,8 @@ class CardinalityFold(AlertFold[CardinalityState]):
         window = self._window
         state.first_ns = -1
         events = list(dict.fromkeys(state.values.values()))
+        if not events and state.last is not None:
+            events = [state.last]
         reason = (
             f"{len(state.values):,} different values of {window.field.name} in "
             f"{duration(window.timespan_ns)} (rule: {asked})"
@@ -423,7 +428,7 @@ class CardinalityFold(AlertFold[CardinalityState]):
     def ran(self, state: CardinalityState, now_ns: int) -> Iterator[Match]:
         """See `AlertFold`."""
         if self._window.at_least is None or state.first_ns < 0:
-            state.values = {}
+            state.values, state.last = {}, None
             if self._window.at_least is None:
                 state.first_ns = -1
             return
@@ -431,6 +436,8 @@ class CardinalityFold(AlertFold[CardinalityState]):
         self._leave(state, end_ns)
         if self._few(state, end_ns):
             yield self._match(state, end_ns, f"at least {self._window.at_least:,}", None)
+            if not state.values:
+                state.last = None
 
 
 def _of(feed: Feed) -> Seen:

@@ -116,7 +116,7 @@ class AggregateFold(AlertFold[MeasuredState]):
 
     def ran(self, state: MeasuredState, now_ns: int) -> Iterator[Match]:
         """See `AlertFold`."""
-        metric = self._metric
+        metric, last = self._metric, state.samples[-1].seen
         state.run_ns = now_ns
         if metric.aligned:
             inside = [s for s in state.samples if s.time_ns < now_ns]
@@ -135,12 +135,13 @@ class AggregateFold(AlertFold[MeasuredState]):
         if number is None or not self._crosses(number):
             return
         events = ends([sample.seen for sample in inside])
+        if not events:
+            events = [last]
         reason = (
             f"{named(metric)} is {number:.6g} over {duration(metric.span_ns)}, {len(inside):,} "
             f"events (rule: {self._bounds()})"
         )
-        first = inside[0].uid if inside else ""
-        identity = f"{first}@{end_ns}"
+        identity = f"{events[0].uid}@{end_ns}"
         yield Match(end_ns, identity, events, len(inside), reason, lasting=not metric.aligned)
 
     def holds(self, state: MeasuredState) -> bool:
