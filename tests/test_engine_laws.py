@@ -1,5 +1,9 @@
 """Laws of matching: gates lose nothing, explanations agree, alternatives are just faster."""
 
+import json
+import re
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,12 +11,32 @@ from rule_strategies import documents, predicates, tests
 from trailhound.engine.explain import explain
 from trailhound.engine.gates import Candidate, gates_for
 from trailhound.engine.match import matcher
+from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of
 from trailhound.engine.tests import any_of, check_of
 from trailhound.engine.values import getter
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook, dump_books, load_books
-from trailhound.rules.ir import Field, IsNull, Path, Predicate, Rule, SameAs
+from trailhound.rules.ir import (
+    Any1,
+    AnyRun,
+    Compare,
+    Equals,
+    Field,
+    IsNull,
+    Keyword,
+    Like,
+    Number,
+    Path,
+    Predicate,
+    Regex,
+    Rule,
+    SameAs,
+    Some,
+    Test,
+    Text,
+)
+from trailhound.sources.document import read_json
 
 DISCRIMINATORS: tuple[Path, ...] = (("a",), ("c", "d"))
 
@@ -34,6 +58,124 @@ def test_gates_hold_back_only_what_cannot_match(
     candidates = [Candidate(i, rule, matcher(rule)) for i, rule in enumerate(rules)]
     matching = {rule.index for rule in candidates if rule.matches(document)}
     assert matching <= alive(candidates, document, DISCRIMINATORS if joint else ())
+
+
+def stands(pattern: bytes, line: bytes) -> bool:
+    return re.search(pattern, line, re.IGNORECASE) is not None
+
+
+def met(need: Need, line: bytes) -> bool:
+    if isinstance(need, OneOf):
+        return any(stands(pattern, line) for pattern in need.patterns)
+    if isinstance(need, Each):
+        return all(met(part, line) for part in need.needs)
+    return sum(met(part, line) for part in need.needs) >= need.count
+
+
+def assert_needles(predicate: Predicate, line: bytes) -> None:
+    """Whatever a predicate is true of holds its needles, or something odd."""
+    need = need_of(predicate)
+    if need is None or any(stands(pattern, line) for pattern in ODD):
+        return
+    assert met(need, line)
+    for cost in (len, lambda pattern: -len(pattern)):
+        for part in choices(need, cost):
+            assert any(stands(pattern, line) for pattern in part)
+
+
+@settings(max_examples=1000)
+@given(predicates, documents, st.booleans(), st.sampled_from(((",", ":"), (", ", " :\t"))))
+def test_what_matches_holds_its_needles(
+    predicate: Predicate, document: dict[str, object], ascii_only: bool, joints: tuple[str, str]
+) -> None:
+    if matcher(predicate)(document):
+        line = json.dumps(document, ensure_ascii=ascii_only, separators=joints)
+        assert_needles(predicate, line.encode("utf-8", "surrogatepass"))
+
+
+SPELLINGS = (
+    b'{"a":"Pods/Exec"}',
+    b'{"a":"x","a":["pods/exec"]}',
+    b'{"a" : "pods/exec"}',
+    b'{"a":\t["y",["pods/exec"]]}',
+    b'{"a":"pods\\/exec"}',
+    b'{"a":"pod\\u0073/exec"}',
+    b'{"\\u0061":"pods/exec"}',
+    b'{"a":"see pods/exec & more"}',
+    b'{"a":"see pods/exec \\u0026 more"}',
+    b'{"a":{"b":"pods/exec"}}',
+    b'{"a":{"pods/exec":1}}',
+    '{"a":"tic\N{KELVIN SIGN}et"}'.encode(),
+    '{"a":"\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}d"}'.encode(),
+    b'{"a":true}',
+    b'{"a":"True"}',
+    b'{"a":[403]}',
+    b'{"a":4.03e2}',
+    b'{"a":403.0}',
+    b'{"a":-0}',
+    b'{"a":" 403 "}',
+    b'{"a":"\\t403"}',
+    b'{"a":{"b":100, "c":1e2}}',
+    b'{"a":{"b":18446744073709551616, "c":"d\'e"}}',
+    b'{"a":"arn:aws:sts::1:assumed-role/aws:x"}',
+    b'{"a":"say \\"exec\\""}',
+)
+ASKED: tuple[Test, ...] = (
+    Equals("pods/exec"),
+    Equals("true"),
+    Equals(True),
+    Equals(403),
+    Equals("403"),
+    Equals(0),
+    Equals("ticket"),
+    Equals("i\u0307d"),
+    Equals('{"b":"pods/exec"}'),
+    Like((Text("pods"), AnyRun())),
+    Like((Text("{"), AnyRun())),
+    Like((Text("tr"), AnyRun(), Text("e"))),
+    Like((Text("40"), AnyRun())),
+    Like((AnyRun(), Text("exec"))),
+    Like((AnyRun(), Text("s/exec"), AnyRun())),
+    Like((AnyRun(), Text("exec & mo"), AnyRun())),
+    Like((AnyRun(), Text('"pods/exec"'), AnyRun())),
+    Like((AnyRun(), Text('"b":100'), AnyRun())),
+    Like((AnyRun(), Text('100,"c":100.0'), AnyRun())),
+    Like((AnyRun(), Text("': 18446744073709551616, 'c'"), AnyRun())),
+    Like((AnyRun(), Text(":assumed-role/aws:"), AnyRun())),
+    Like((AnyRun(), Any1(), Text("exec"), AnyRun())),
+    Like((AnyRun(),)),
+    Regex("pods/(exec|attach)"),
+    Regex("(?i)TICKET"),
+    Regex(".+:assumed-role/aws:.+"),
+    Regex('say "e(x)ec'),
+    Number("gte", 400),
+)
+
+
+@pytest.mark.parametrize("line", SPELLINGS, ids=lambda line: line.decode())
+def test_needles_in_every_spelling(line: bytes) -> None:
+    field = Field("a", (("a",),))
+    for test in ASKED:
+        for reading in read_json(line).readings:
+            for predicate in (Compare(field, test), Some(field, Compare(Field("", ((),)), test))):
+                if matcher(predicate)(reading):
+                    assert_needles(predicate, line)
+            if isinstance(test, Equals | Like | Regex) and matcher(Keyword(test))(reading):
+                assert_needles(Keyword(test), line)
+
+
+def test_needles_are_found_for_what_rules_ask() -> None:
+    field = Field("a.b", (("a", "b"),))
+    for test, pattern in (
+        (Equals("exec"), rb'"exec"'),
+        (Equals("exec"), rb'b":"exec"'),
+        (Equals(403), rb'b":-?403'),
+        (Like((Text("Update"), AnyRun())), rb'"update'),
+        (Regex(".+:assumed-role/aws:.+"), rb"assumed\-role\/aws\:"),
+    ):
+        need = need_of(Compare(field, test))
+        assert need is not None
+        assert any(pattern in part for part in choices(need, len)), (test, need)
 
 
 @settings(max_examples=1000)

@@ -42,9 +42,14 @@ class ViewPlan:
         self._rules = tuple(rules)
 
     @cached_property
+    def rules(self) -> tuple[Candidate, ...]:
+        """Its rules, compiled."""
+        return tuple(Candidate(index, node, matcher(node)) for index, node in self._rules)
+
+    @cached_property
     def gates(self) -> Gates:
-        """Its rules, compiled and sorted behind gates."""
-        rules = [Candidate(index, node, matcher(node)) for index, node in self._rules]
+        """Its rules, sorted behind gates."""
+        rules = self.rules
         if self.view == self._shape.gated_view:
             # Deeper fields cannot be read from a line that is not parsed whole.
             return gates_for(rules, self._shape.discriminators, lambda path: len(path) <= 2)

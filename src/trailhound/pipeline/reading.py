@@ -10,7 +10,8 @@ from trailhound.intake.blocks import BINARY, Block
 from trailhound.intake.files import InputFile, read_blocks
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, RawRecord
-from trailhound.pipeline.sieve import Alive, Sieve
+from trailhound.pipeline.prefilter import Alive
+from trailhound.pipeline.sieve import Sieve
 from trailhound.pipeline.tally import Tally
 from trailhound.sources.contract import Source
 from trailhound.sources.decode import Decoder

@@ -16,13 +16,11 @@ import msgspec
 import re2
 from msgspec import UNSET
 
-from trailhound.engine.gates import Candidate, Gate, Gates, TextGate, is_short, is_text
+from trailhound.engine.gates import Gate, Gates, TextGate, is_short, is_text
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
+from trailhound.pipeline.prefilter import Alive, Prefilter, is_utf8, one_a_line
 from trailhound.sources.contract import Path, Source
-
-Alive = tuple[Candidate, ...]
-_OPEN, _CLOSE = b"{}"
 
 
 class _AcceptsAny(type):
@@ -65,6 +63,7 @@ class Sieve:
         gate = source.gate
         assert gate is not None  # noqa: S101 - the caller asks only for gated sources
         self._accepts = gate.accepts
+        self._prefilter = Prefilter(source, view)
         # A field that one gate reads whole and another reads into cannot be both in a type.
         entered = {path[0] for path in gate.signature if len(path) > 1}
         held = view.gates if view else Gates((), TextGate(()), ())
@@ -100,8 +99,14 @@ class Sieve:
 
     def sift(self, block: Block) -> Sifted:
         """Sift a block of whole lines."""
+        found = self._prefilter.find(block)
+        if found is None:
+            return self._sift(block)
+        return Sifted(len(block.ends) - len(found.odd), found.candidates, found.odd)
+
+    def _sift(self, block: Block) -> Sifted:
         alive: dict[int, Alive] | None = None
-        records = self._decode(block.data) if _one_a_line(block) else None
+        records = self._decode(block.data) if one_a_line(block) else None
         if records is not None and len(records) == len(block.ends):
             try:
                 alive = self._sift_fast(records)
@@ -112,11 +117,8 @@ class Sieve:
         return Sifted(len(block.ends), [(index, alive[index]) for index in sorted(alive)], [])
 
     def _decode(self, data: bytes) -> list[Any] | None:
-        if not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                return None
+        if not is_utf8(data):
+            return None
         for seen in self._seen.values():
             seen.clear()
         try:
@@ -203,19 +205,6 @@ class Sieve:
         except TypeError:  # a list or an object as a value: not in the memory of verdicts
             return None
         return alive
-
-
-def _one_a_line(block: Block) -> bool:
-    """Whether every line end stands between two records, so that each line holds a whole one."""
-    # In JSON an object is followed by another only where one document ends and the next
-    # begins. As many records as lines are then one to a line.
-    data = block.data
-    if data[:1] != b"{":
-        return False
-    for end in block.ends[:-1]:
-        if data[end + 1] != _OPEN or (data[end - 1] != _CLOSE and data[end - 2 : end] != b"}\r"):
-            return False
-    return True
 
 
 def _mixed(keys: list[Any]) -> bool:

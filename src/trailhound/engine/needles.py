@@ -1,0 +1,324 @@
+"""Needles: what must stand in the bytes of a JSON line if a rule matches it.
+
+A search of whole blocks for a few texts costs a fraction of parsing them. A rule that asks for
+`verb: delete` and `objectRef.resource: secrets` can match no line without `"secrets"` in it, and
+none without `verb":"delete"`: each is *necessary*, and the rarer one is the one to look for.
+Which is rarer, the log itself tells.
+
+Nothing here may be wrong on the side of "cannot match". JSON lets a writer spell one text in
+several ways; every way but the plain one holds something of `ODD`, and a line in which that
+stands has to be read in any case. What escapes even so (a quote, a line end, a letter outside
+ASCII) is cut out of a needle.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from trailhound.engine.tests import needs_backtracking
+from trailhound.engine.values import text_of
+from trailhound.rules.ir import (
+    And,
+    Any1,
+    AnyRun,
+    AtLeast,
+    Compare,
+    Equals,
+    Exists,
+    Field,
+    IsNull,
+    Keyword,
+    Like,
+    Or,
+    Path,
+    Predicate,
+    Regex,
+    Some,
+    Test,
+    Text,
+)
+
+# Python's own parser of patterns has no public name.
+from re import _constants as _re_codes  # type: ignore[attr-defined]  # isort: skip
+from re import _parser as _re_parser  # type: ignore[attr-defined]  # isort: skip
+
+Pattern = bytes
+"""A regular expression over the bytes of a line, to be searched without regard to case; in the
+syntax that `re` and Hyperscan share."""
+
+ODD: tuple[Pattern, ...] = (
+    # `\u0026`, `\u003c` and `\u003e` are how Go writes `&`, `<` and `>`, which no needle holds.
+    rb"\\u(?:[1-9a-f]|0[1-9a-f]|00[^23]|002[^6]|003[^ce])",
+    rb"\\/",
+    # KELVIN SIGN, LATIN CAPITAL LETTER I WITH DOT ABOVE and LATIN SMALL LETTER LONG S: the
+    # characters outside ASCII that are letters of ASCII without regard to case.
+    rb"\xe2\x84\xaa",
+    rb"\xc4\xb0",
+    rb"\xc5\xbf",
+)
+"""What a line may hide a value with: texts that are not what they look like."""
+
+_SHORTEST = 3
+_OPTIONS_LIMIT = 64
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*")
+_BREAKS = re.compile(r"""[^ -~]|["\\&<>]""")
+"""What may be written in several ways that hold nothing odd."""
+_BREAKS_IN_OBJECTS = re.compile(r"""[^ -~]|["\\&<>'{}\[\],]""")
+"""The same where a value may be an object, whose text is not as it was written. A colon between
+a key and its value stands behind a quote, so only one that begins a piece may be one."""
+_NUMBER = re.compile(r"[-+.0-9einfa]*")
+_WORDS = "true false null none"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of these patterns is found in the line."""
+
+    patterns: frozenset[Pattern]
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Each of these needs is met, so it is enough to look for one of them."""
+
+    needs: tuple["Need", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """So many of these needs are met, so it is enough to look for all but `count - 1` of them."""
+
+    needs: tuple["Need", ...]
+    count: int = 1
+
+
+Need = OneOf | Each | Enough
+
+
+def need_of(predicate: Predicate) -> Need | None:
+    """Return what a JSON line must hold if the predicate is true of it and nothing `ODD` is.
+
+    None where nothing is known.
+    """
+    match predicate:
+        case And():
+            known = [need for item in predicate.items if (need := need_of(item)) is not None]
+            return Each(tuple(known[:_OPTIONS_LIMIT])) if known else None
+        case Or():
+            return _enough(predicate.items, 1)
+        case AtLeast():
+            return _enough(predicate.items, predicate.count)
+        case Some():
+            found = [_key_of(predicate.field), need_of(predicate.item)]
+            known = [need for need in found if need is not None]
+            return Each(tuple(known)) if known else None
+        case Compare():
+            return _compare(predicate.field, predicate.test)
+        case Exists():
+            return _key_of(predicate.field)
+        case Keyword():
+            words = list(_anywhere(predicate.test))
+            return Each(tuple(words)) if words else None
+        case _:
+            return None
+
+
+def choices(need: Need, cost: Callable[[Pattern], int]) -> list[frozenset[Pattern]]:
+    """Return sets of patterns; wherever the need is met, one pattern of *each* set is found.
+
+    Args:
+        need: what is necessary.
+        cost: in how many lines a pattern is found; decides where there are too many choices.
+    """
+    match need:
+        case OneOf():
+            return [need.patterns]
+        case Each():
+            return [found for part in need.needs for found in choices(part, cost)]
+        case Enough():
+
+            def total(patterns: frozenset[Pattern]) -> int:
+                return sum(map(cost, patterns))
+
+            parts = [min(choices(part, cost), key=total) for part in need.needs]
+            parts.sort(key=total)
+            return [frozenset().union(*parts[: len(parts) - need.count + 1])]
+
+
+def patterns_of(need: Need) -> Iterator[Pattern]:
+    """Yield every pattern that may be chosen for a need."""
+    if isinstance(need, OneOf):
+        yield from need.patterns
+    else:
+        for part in need.needs:
+            yield from patterns_of(part)
+
+
+def _enough(items: Sequence[Predicate], count: int) -> Need | None:
+    # With `count` of n to be true, of any n - count + 1 one is; unknown ones must be spared.
+    if not 1 <= count <= len(items):
+        return None
+    known = [need for item in items if (need := need_of(item)) is not None]
+    spared = len(items) - len(known)
+    return Enough(tuple(known), count - spared) if spared < count else None
+
+
+def _compare(field: Field, test: Test) -> Need | None:
+    if isinstance(test, IsNull):
+        return None
+    options = list(_anywhere(test))
+    if (key := _key_of(field)) is not None:
+        options.append(key)
+    beside = [_beside(path[-1] if path else "", test) for path in field.paths]
+    if beside and all(beside):
+        options.append(OneOf(frozenset().union(*(found for found in beside if found))))
+    return Each(tuple(options)) if options else None
+
+
+# --- the value, wherever it stands ---------------------------------------------------------
+
+
+def _anywhere(test: Test) -> Iterator[Need]:
+    match test:
+        case Equals():
+            text = (text_of(test.value) or "").lower()
+            yield from _quoted(text, start=True, end=True)
+        case Like() if not any(isinstance(part, Any1) for part in test.parts):
+            last = len(test.parts) - 1
+            for number, part in enumerate(test.parts):
+                if isinstance(part, Text):
+                    yield from _quoted(part.text.lower(), start=number == 0, end=number == last)
+        case Like():
+            for part in test.parts:
+                if isinstance(part, Text):
+                    yield from _pieces(part.text.lower())
+        case Regex():
+            for literal in _literals(test):
+                yield from _pieces(literal)
+
+
+def _quoted(text: str, *, start: bool, end: bool) -> Iterator[Need]:
+    """Needles for a text at the start or the end of a value, or for the whole of it."""
+    if _is_bare(text) or (start and text[:1] in ("{", "[")) or (end and text[-1:] in ("}", "]")):
+        yield from _pieces(text)
+        return
+    if not start and not end:
+        yield from _pieces(text)
+        return
+    # It is a string: no number, no boolean, no object.
+    parts = _BREAKS.split(text)
+    for number, part in enumerate(parts):
+        head = b'"' if start and number == 0 else b""
+        tail = b'"' if end and number == len(parts) - 1 else b""
+        if len(part) + len(head) + len(tail) >= _SHORTEST:
+            yield OneOf(frozenset((head + _escaped(part) + tail,)))
+
+
+def _pieces(text: str) -> Iterator[Need]:
+    """Needles for a text somewhere in a value, which may be an object and its text made anew."""
+    for part in _BREAKS_IN_OBJECTS.split(text):
+        piece = part.lstrip(" :").rstrip()
+        if len(piece) >= _SHORTEST and not _is_bare(piece):
+            yield OneOf(frozenset((_escaped(piece),)))
+
+
+def _is_bare(text: str) -> bool:
+    """Whether a text may be, or be a part of, the text of a value that is written otherwise."""
+    return _NUMBER.fullmatch(text) is not None or text in _WORDS
+
+
+def _escaped(text: str) -> Pattern:
+    # Beside letters and digits, escape all: both engines take that for the character itself.
+    return re.sub(r"([^A-Za-z0-9])", r"\\\1", text).encode()
+
+
+# --- the key, and the value behind it -------------------------------------------------------
+
+
+def _key_of(field: Field) -> Need | None:
+    """A need that is met wherever the field is there."""
+    ways = [_path_of(path) for path in field.paths]
+    if not ways or not all(ways):
+        return None
+    return Enough(tuple(Each(way) for way in ways))
+
+
+def _path_of(path: Path) -> tuple[Need, ...]:
+    needs = []
+    for number, key in enumerate(path):
+        if _KEY.fullmatch(key) is None:  # a place in a list, perhaps
+            continue
+        # Several steps may be one key with dots in it.
+        ends = (b'"',) if number == len(path) - 1 else (b'"', b"\\.")
+        needs.append(OneOf(frozenset(_escaped(key) + end for end in ends)))
+    return tuple(needs)
+
+
+def _beside(key: str, test: Test) -> frozenset[Pattern] | None:
+    """Patterns for a key with the value behind it, or with a value that has to be looked into."""
+    if _KEY.fullmatch(key) is None:  # also a number, which may be a place in a list
+        return None
+    value = _behind(test)
+    if value is None:
+        return None
+    name = _escaped(key) + b'"'
+    spaced = (name + b"[ \\t\\r]", name + b":[ \\t\\r]", name + b":\\[")
+    return frozenset((*spaced, *(name + b":" + begin for begin in value)))
+
+
+def _behind(test: Test) -> tuple[Pattern, ...] | None:
+    if isinstance(test, Equals):
+        text = (text_of(test.value) or "").lower()
+        if text.isascii() and text.isdecimal():
+            return b"-?" + _escaped(text), b'"', b"-?[0-9]+[.e]"
+        if text in ("true", "false"):
+            return _escaped(text), b'"' + _escaped(text) + b'"'
+        whole = True
+    elif isinstance(test, Like) and len(test.parts) == 2:
+        first, rest = test.parts
+        if not isinstance(first, Text) or not isinstance(rest, AnyRun):
+            return None
+        text, whole = first.text.lower(), False
+    else:
+        return None
+    if _is_bare(text) or text[:1] in ("{", "[") or _BREAKS.search(text):
+        return None
+    return (b'"' + _escaped(text) + (b'"' if whole else b""),)
+
+
+# --- regular expressions --------------------------------------------------------------------
+
+
+def _literals(test: Regex) -> Iterable[str]:
+    """Texts that stand in whatever a pattern matches, in lower case."""
+    # RE2 knows classes in brackets (`[[:alpha:]]`), which Python reads as something else.
+    if "[:" in test.pattern or needs_backtracking(test):
+        return ()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = _re_parser.parse(test.pattern)
+    except (re.error, RecursionError, OverflowError, Warning):
+        return ()
+    found: list[str] = []
+    found.append(_runs(parsed, found))
+    return [text.lower() for text in found if text]
+
+
+def _runs(parsed: Collection[tuple[object, object]], found: list[str]) -> str:
+    """Collect the literal runs of a concatenation into `found`; return the one still open."""
+    run = ""
+    for code, value in parsed:
+        if code is _re_codes.LITERAL and isinstance(value, int):
+            run += chr(value)
+            continue
+        found.append(run)
+        run = ""
+        if code is _re_codes.SUBPATTERN and isinstance(value, tuple):
+            found.append(_runs(value[3], found))
+        elif code in (_re_codes.MAX_REPEAT, _re_codes.MIN_REPEAT) and isinstance(value, tuple):
+            least, _, inner = value
+            if least >= 1:
+                found.append(_runs(inner, found))
+    return run
