@@ -8,8 +8,13 @@ from benchmarks.datasets import DATA
 
 _TOOL = Path(sys.executable).parent / "trailhound"
 _INSIDE = Path(__file__).resolve().parent / "inprocess.py"
-ENV = {"XDG_CACHE_HOME": str(DATA / "cache")}
-"""Compiled rules are cached here, away from the user's own cache."""
+ENV = {
+    "XDG_CACHE_HOME": str(DATA / "cache"),
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONUNBUFFERED": "",
+}
+"""Compiled rules are cached here, away from the user's own cache; and Python runs as it does for
+users, who have compiled modules, and not as in many a container."""
 
 
 def missing() -> str:

@@ -83,7 +83,7 @@ def assert_needles(predicate: Predicate, line: bytes) -> None:
             assert any(stands(pattern, line) for pattern in part)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(predicates, documents, st.booleans(), st.sampled_from(((",", ":"), (", ", " :\t"))))
 def test_what_matches_holds_its_needles(
     predicate: Predicate, document: dict[str, object], ascii_only: bool, joints: tuple[str, str]

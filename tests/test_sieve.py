@@ -312,7 +312,7 @@ def test_the_search_holds_lines_back(source: str) -> None:
 
 
 @GATED
-@settings(max_examples=80)
+@settings(max_examples=30)
 @given(recipe=bent_lines, kind=st.sampled_from(["builtin", "gated", "needles"]))
 def test_the_search_loses_nothing(source: str, recipe: list[Bent], kind: str) -> None:
     data = bent(source, recipe)

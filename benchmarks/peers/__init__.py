@@ -22,6 +22,8 @@ class Peer:
     """The distribution whose version is shown."""
     command: Callable[[Path, Path, Path], tuple[str, ...]]
     """(environment, log, rules) → command that prints one JSON line a match."""
+    shares: str = ""
+    """Name of the peer in whose environment it runs; empty: one of its own."""
 
 
 def _tenzir(env: Path, log: Path, rules: Path) -> tuple[str, ...]:
@@ -33,9 +35,9 @@ def _tenzir(env: Path, log: Path, rules: Path) -> tuple[str, ...]:
     return (str(env / "bin" / "tenzir"), pipeline)
 
 
-def _script(name: str) -> Callable[[Path, Path, Path], tuple[str, ...]]:
+def _script(name: str, *options: str) -> Callable[[Path, Path, Path], tuple[str, ...]]:
     def command(env: Path, log: Path, rules: Path) -> tuple[str, ...]:
-        return (str(env / "bin" / "python"), str(_HERE / name), str(log), str(rules))
+        return (str(env / "bin" / "python"), str(_HERE / name), str(log), str(rules), *options)
 
     return command
 
@@ -50,6 +52,14 @@ PEERS = (
         _script("duckdb_scan.py"),
     ),
     Peer(
+        "duckdb-auto",
+        "pySigma → DuckDB, columns as `read_ndjson_auto` finds them",
+        ("pysigma-backend-duckdb", "duckdb", "orjson"),
+        "pySigma-backend-duckdb",
+        _script("duckdb_scan.py", "--auto"),
+        "duckdb",
+    ),
+    Peer(
         "sqlite",
         "pySigma → SQLite, only the fields that rules name",
         ("pysigma-backend-sqlite>=1.1", "orjson"),
@@ -61,7 +71,7 @@ PEERS = (
 
 def environment(peer: Peer, say: Callable[[str], None]) -> Path | None:
     """The peer's virtual environment, made on first use; None where it cannot be installed."""
-    env = DATA / "venv" / peer.name
+    env = DATA / "venv" / (peer.shares or peer.name)
     done = env / "installed"
     if done.exists():
         return env

@@ -1,10 +1,11 @@
 """Sigma rules over a JSON log with pySigma's DuckDB backend and DuckDB's own JSON reader.
 
-Runs inside the peer's own environment: python duckdb_scan.py LOG RULES
+Runs inside the peer's own environment: python duckdb_scan.py LOG RULES [--auto]
 
 The backend writes queries over flat columns. The reader is told to parse only the fields that
 rules name, into typed structs, which is the fastest way DuckDB has; one thread. Fields that
-rules name both as a whole and in parts are kept as JSON. Writes one JSON line for each match.
+rules name both as a whole and in parts are kept as JSON. With `--auto` it is left to find out
+columns and types by itself, all of them, as people run it. Writes one JSON line for each match.
 """
 
 import sys
@@ -79,21 +80,48 @@ def column(name: str, whole: set[str]) -> str:
     return ".".join(f'"{s}"' for s in steps) + f' AS "{name}"'
 
 
+def read_named(database: Any, log: str, names: list[str]) -> None:
+    """Read only the fields that rules name, of types that are told."""
+    tree, whole = tree_of(names)
+    schema = ", ".join(f"\"{k}\": '{type_of(v)}'" for k, v in tree.items())
+    database.execute(
+        f"CREATE TABLE logs AS SELECT {', '.join(column(n, whole) for n in names)} "
+        f"FROM read_ndjson('{log}', columns = {{{schema}}}, maximum_object_size = 33554432)"
+    )
+
+
+def detect(database: Any, log: str, names: list[str]) -> None:
+    """Read everything, and flatten the fields that rules name; null where there is none."""
+    read = f"CREATE TABLE events AS SELECT * FROM read_ndjson_auto('{log}', "
+    try:
+        database.execute(f"{read} maximum_object_size = 33554432)")
+    except duckdb.InvalidInputException:
+        # What its sample does not show is an error; the message says to take a larger one.
+        database.execute(f"{read} maximum_object_size = 33554432, sample_size = -1)")
+    columns = []
+    for name in names:
+        value = ".".join(f'"{step}"' for step in name.split("."))
+        try:
+            database.execute(f"SELECT {value} FROM events LIMIT 0")
+        except duckdb.BinderException:
+            value = "NULL"
+        columns.append(f'CAST({value} AS VARCHAR) AS "{name}"')
+    database.execute(f"CREATE VIEW logs AS SELECT {', '.join(columns)} FROM events")
+
+
 def main() -> None:
     """Load the log into a table and run every rule over it."""
     log, folder = sys.argv[1], Path(sys.argv[2])
     rules = load(folder)
     names = sorted({f for rule in rules for d in rule.detection.detections.values()
                     for f in fields_of(d)} | set(_KEYS))  # fmt: skip
-    tree, whole = tree_of(names)
-    schema = ", ".join(f"\"{k}\": '{type_of(v)}'" for k, v in tree.items())
     database = duckdb.connect()
     database.execute("SET threads = 1")
     database.execute("SET default_collation = 'nocase'")
-    database.execute(
-        f"CREATE TABLE logs AS SELECT {', '.join(column(n, whole) for n in names)} "
-        f"FROM read_ndjson('{log}', columns = {{{schema}}}, maximum_object_size = 33554432)"
-    )
+    if "--auto" in sys.argv[3:]:
+        detect(database, log, names)
+    else:
+        read_named(database, log, names)
     backend = DuckDBBackend(processing_pipeline=ProcessingPipeline())
     write = sys.stdout.buffer.write
     for rule in rules:

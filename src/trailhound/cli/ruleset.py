@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.rulebooks import LoadedRules, cache_folder, load_rules
 
@@ -78,6 +76,8 @@ def loaded_rules(options: argparse.Namespace) -> LoadedRules:
 def _placeholders(path: str | None) -> dict[str, tuple[str, ...]]:
     if path is None:
         return {}
+    import yaml  # noqa: PLC0415 - few runs need it, and every start would pay for it
+
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -19,7 +19,7 @@ from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Source
 
-SAMPLE_BYTES = 1024 * 1024
+SAMPLE_BYTES = 512 * 1024
 """What is read of a log before the needles are chosen; shorter logs do without."""
 _SAMPLES_APART_BYTES = 16 * 1024 * 1024
 """How far behind one sample that promised nothing the next is taken; further each time."""

@@ -7,11 +7,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain
-from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
@@ -36,6 +34,9 @@ from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
 from trailhound.rules.ir import Rule
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _EXPLAINED_PER_RULE = 3
 
@@ -184,6 +185,11 @@ def _fetched(path: str) -> Iterator[Finding | Fed | Tally]:
 def _pooled(
     units: Sequence[Unit], scan: Scan, explain: int | None, progress: Callable[[int], None]
 ) -> Iterator[Finding | Fed | Tally]:
+    # A scan of one process starts sooner without these.
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
+    from multiprocessing import get_context  # noqa: PLC0415
+
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     pool = ProcessPoolExecutor(

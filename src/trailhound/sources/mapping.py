@@ -28,7 +28,12 @@ def map_envelope(mapping: EnvelopeMap, document: Mapping[str, Any]) -> Envelope:
     filled: dict[str, Any] = {"time_ns": 0}
     for name, getters in mapping.items():
         for getter in getters:
-            value = value_at(document, getter) if isinstance(getter, str) else getter(document)
+            if isinstance(getter, str):
+                value: Any = document
+                for step in _steps(getter):
+                    value = value.get(step) if isinstance(value, dict) else None
+            else:
+                value = getter(document)
             if value is not None and value != "":
                 # Most are short text, which needs nothing.
                 if value.__class__ is str and len(value) <= _TEXT_LIMIT and name not in _TYPED:
