@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_cloud_sources import NAMES, SAMPLES, source_of, spoilt
-from test_sieve import exactly, sifted
+from test_sieve import exactly, searched, sifted, taught_by
 from trailhound.engine.plan import Plan
+from trailhound.intake.blocks import Block
+from trailhound.pipeline.prefilter import Prefilter
 from trailhound.pipeline.rulebooks import BUILTIN, load_rules
 from trailhound.pipeline.scan import plan_for
 
@@ -52,3 +54,27 @@ def test_the_sieve_agrees_with_the_exact_path(name: str, data: st.DataObject) ->
     lines = data.draw(st.lists(st.sampled_from(lines_of(name)) | odd, min_size=1, max_size=6))
     text = b"\n".join(lines) + b"\n"
     assert sifted(plan(), name, text) == exactly(plan(), text)
+
+
+@cache
+def taught(name: str) -> Prefilter:
+    return taught_by(plan(), name, lines_of(name))
+
+
+@GATED
+@settings(max_examples=30)
+@given(data=st.data())
+def test_the_search_loses_nothing(name: str, data: st.DataObject) -> None:
+    odd = spoilt(name).map(lambda document: json.dumps(document).encode())
+    lines = data.draw(st.lists(st.sampled_from(lines_of(name)) | odd, min_size=1, max_size=6))
+    text = b"\n".join(lines) + b"\n"
+    assert searched(plan(), taught(name), name, text) == exactly(plan(), text)
+
+
+def test_some_of_them_are_searched() -> None:
+    assert any(
+        taught(name).find(Block(line, 1)) is not None
+        for name in NAMES
+        if source_of(name).gate
+        for line in lines_of(name)
+    )

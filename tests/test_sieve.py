@@ -1,6 +1,6 @@
 """The fast path says what the exact path says, whatever the lines are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -235,17 +235,17 @@ def bent(source: str, recipe: list[Bent]) -> bytes:
     return b"\n".join(lines) + (b"\n" if recipe[0][0] % 2 else b"")
 
 
-def searched(source: str, kind: str, data: bytes) -> Verdict:
+def searched(plan: Plan, search: Prefilter, source: str, data: bytes) -> Verdict:
     """Every line a block of its own, behind a search that has learnt from ordinary lines."""
 
     def read(reader: UnitReader) -> Iterator[Hit]:
-        reader._sieves[source]._prefilter = taught(source, kind)
+        reader._sieves[source]._prefilter = search
         decoder = Decoder(SOURCES)
         for block in blocks_of(data, tuple(range(data.count(b"\n") + 1))):
             yield from reader._by_sieve(FILE, block, decoder, BY_NAME[source])
         yield from reader._match(decoder.flush())
 
-    return verdict_of(plan_of(source, kind), read)
+    return verdict_of(plan, read)
 
 
 PLAIN = {"k8s_audit": b'{"kind":"Event",', "cloudtrail": b'{"eventVersion":"1.'}
@@ -258,15 +258,20 @@ def plain_lines(source: str) -> list[bytes]:
 @cache
 def taught(source: str, kind: str) -> Prefilter:
     """A search that learnt from the first block, and goes on however much it finds."""
+    search = taught_by(plan_of(source, kind), source, plain_lines(source))
+    assert search._search is not None
+    return search
+
+
+def taught_by(plan: Plan, source: str, lines: Sequence[bytes]) -> Prefilter:
     gate = BY_NAME[source].gate
     assert gate is not None
-    search = Prefilter(BY_NAME[source], plan_of(source, kind).views[source, gate.view])
+    search = Prefilter(BY_NAME[source], plan.views[source, gate.view])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefilter, "SAMPLE_BYTES", 1)
         patch.setattr(prefilter, "_SHARE_LIMIT", 2)
-        search.find(Block(b"\n".join(plain_lines(source)), 1))
-    assert search._search is not None
-    search._lines = -(10**9)
+        search.find(Block(b"\n".join(lines), 1))
+    search._lines = search._unproven = -(10**9)
     return search
 
 
@@ -316,7 +321,8 @@ def test_the_search_holds_lines_back(source: str) -> None:
 @given(recipe=bent_lines, kind=st.sampled_from(["builtin", "gated", "needles"]))
 def test_the_search_loses_nothing(source: str, recipe: list[Bent], kind: str) -> None:
     data = bent(source, recipe)
-    assert searched(source, kind, data) == exactly(plan_of(source, kind), data)
+    plan = plan_of(source, kind)
+    assert searched(plan, taught(source, kind), source, data) == exactly(plan, data)
 
 
 # --- lists of records on one line, as CloudTrail writes them ------------------------------

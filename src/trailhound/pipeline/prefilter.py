@@ -6,6 +6,7 @@ judged by the sieve as if nothing had come before; what it holds back cannot mat
 """
 
 import functools
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -33,6 +34,9 @@ _PARTS_LIMIT = 4
 _COST_OF_SUSPECT = 50
 """What reading a line costs, in matches of a needle."""
 _VALUES_LIMIT = 1000
+_COMBINATIONS_LIMIT = 10_000
+_UNPROVEN_LIMIT = 8
+"""After so many blocks in a row that cannot be proven plain, the search rests."""
 _VALUE_LENGTH = 100
 Alive = tuple[Candidate, ...]
 _OPEN, _CLOSE = b"{}"
@@ -57,8 +61,8 @@ class Prefilter:
             (rule, need) for rule in rules if (need := need_of(rule.predicate)) is not None
         ]
         # A rule that nothing is known of has to see every line.
-        self._off = len(self._needs) < len(rules)
         self._proof = _Proof(source)
+        self._off = len(self._needs) < len(rules) or not self._proof.possible
         self._search: _Search | None = None
         self._sample: list[Block] = []
         self._sampled_bytes = 0
@@ -66,6 +70,7 @@ class Prefilter:
         self._skip_bytes = 0
         self._lines = 0
         self._suspects = 0
+        self._unproven = 0
 
     def find(self, block: Block) -> Found | None:
         """Search a block; None where it cannot be told what its lines are."""
@@ -75,13 +80,17 @@ class Prefilter:
             self._learn(block)
             return None
         if not self._proof.holds(block):
+            self._unproven += 1
+            if self._unproven > _UNPROVEN_LIMIT:
+                self._rest()
             return None
+        self._unproven = 0
         found = self._search.find(block)
         self._lines += len(block.ends)
         self._suspects += len(found.candidates) + len(found.odd)
         if self._lines >= _LINES_JUDGED:
             if self._suspects > self._lines * _SHARE_LIMIT:
-                self._search = None
+                self._rest()
             self._lines = self._suspects = 0
         return found
 
@@ -100,8 +109,14 @@ class Prefilter:
             self._off = True
             return
         if self._search is None:
-            self._skip_bytes = self._apart_bytes
-            self._apart_bytes *= 2
+            self._rest()
+
+    def _rest(self) -> None:
+        """Leave the log to the sieve for a while, longer each time."""
+        self._search = None
+        self._unproven = 0
+        self._skip_bytes = self._apart_bytes
+        self._apart_bytes *= 2
 
 
 Clause = tuple[frozenset[Pattern], ...]
@@ -247,7 +262,9 @@ class _Proof:
     def __init__(self, source: Source) -> None:
         gate = source.gate
         assert gate is not None  # noqa: S101 - the caller asks only for gated sources
-        self._names = [path[0] for path in gate.signature]
+        self._names = [path[0] for path in gate.signature if len(path) == 1]
+        self.possible = len(self._names) == len(gate.signature)
+        """Whether the signature is of a kind that can be looked at so."""
         self._accepts = gate.accepts
         self._values: list[dict[str, None]] = [{} for _ in self._names]
         fields = [(f"f{number}", str) for number in range(len(self._names))]
@@ -280,6 +297,8 @@ class _Proof:
             for number, values in enumerate(grown):
                 values[getattr(record, f"f{number}")] = None
         if grown == self._values or any(len(values) > _VALUES_LIMIT for values in grown):
+            return False
+        if math.prod(map(len, grown)) > _COMBINATIONS_LIMIT:
             return False
         # Each with each: where a key stands twice, any of its values may be the one that counts.
         if not all(len(value) <= _VALUE_LENGTH for values in grown for value in values) or not all(
