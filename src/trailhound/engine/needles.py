@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trailhound.engine.tests import needs_backtracking
-from trailhound.engine.values import text_of
+from trailhound.engine.texts import text_of
 from trailhound.rules.ir import (
     And,
     Any1,
@@ -165,7 +165,8 @@ def _enough(items: Sequence[Predicate], count: int) -> Need | None:
 
 
 def _compare(field: Field, test: Test) -> Need | None:
-    if isinstance(test, IsNull):
+    # What is computed from a field (`via`) may stand nowhere in the line.
+    if isinstance(test, IsNull) or field.via:
         return None
     options = list(_anywhere(test))
     if (key := _key_of(field)) is not None:
@@ -238,6 +239,8 @@ def _escaped(text: str) -> Pattern:
 
 def _key_of(field: Field) -> Need | None:
     """A need that is met wherever the field is there."""
+    if field.via:
+        return None
     ways = [_path_of(path) for path in field.paths]
     if not ways or not all(ways):
         return None
