@@ -108,6 +108,10 @@ def _disturbed(serving: Serving, lines: list[bytes], kills: int, seed: int, paus
     done.set()
     sender.join()
     serving.wait()
+    until = time.monotonic() + 60
+    while serving.ask("GET", "/readyz").status != 200:
+        assert time.monotonic() < until, serving.log
+        time.sleep(0.1)
     assert serving.stop() == 0, serving.log
 
 

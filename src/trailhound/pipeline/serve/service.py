@@ -170,6 +170,8 @@ class _Detector:
             self._connection = here
         self._told = None
         self.tell()
+        if self._stopping:  # said while nobody was there to hear it
+            self._say(talk.Stop())
         try:
             while True:
                 self._heard(talk.hear_report(here))
