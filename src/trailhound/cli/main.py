@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import trailhound
-from trailhound.cli import ledger, rules, scan, seal, serve, setup, sources, token, verify
+from trailhound.cli import hunt, lake, ledger, rules, scan, seal, serve, setup, sources, token, verify
 from trailhound.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, complain
 from trailhound.model.errors import TrailhoundError
 
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"trailhound {trailhound.__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (scan, serve, rules, sources, setup, token, seal, verify, ledger):
+    for command in (scan, serve, rules, sources, setup, token, seal, verify, ledger, lake, hunt):
         command.add_parser(commands)
     return root
 

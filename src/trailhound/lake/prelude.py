@@ -17,38 +17,38 @@ _DECIMAL = literal(rf"[+-]?({_DIGITS}(\.({_DIGITS})?)?|\.{_DIGITS})([eE][+-]?{_D
 
 PRELUDE = f"""
 -- A text without the blanks around it.
-CREATE OR REPLACE TEMP MACRO th_strip(t) AS trim(t, {_BLANKS});
+CREATE OR REPLACE MACRO th_strip(t) AS trim(t, {_BLANKS});
 
 -- Nodes with lists entered at every element.
-CREATE OR REPLACE TEMP MACRO th_spread(l) AS flatten(list_transform(l, lambda x:
+CREATE OR REPLACE MACRO th_spread(l) AS flatten(list_transform(l, lambda x:
   CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]') ELSE [x] END));
 
 -- What stands at a pointer in each of the nodes.
-CREATE OR REPLACE TEMP MACRO th_at(l, p) AS list_filter(
+CREATE OR REPLACE MACRO th_at(l, p) AS list_filter(
   list_transform(l, lambda x: json_extract(x, p)), lambda x: x IS NOT NULL);
 
 -- Every text, number and boolean of a document, as text.
-CREATE OR REPLACE TEMP MACRO th_leaves(d) AS list_transform(
+CREATE OR REPLACE MACRO th_leaves(d) AS list_transform(
   list_filter([d::JSON] || json_extract(d, '$..*'), lambda x:
     json_type(x) NOT IN ('OBJECT', 'ARRAY', 'NULL')),
   lambda x: json_extract_string(x, '$'));
 
 -- A text as the number it writes in decimal; NULL where it writes none.
-CREATE OR REPLACE TEMP MACRO th_number_in(t) AS CASE
+CREATE OR REPLACE MACRO th_number_in(t) AS CASE
   WHEN length(t) > 400 THEN NULL
   WHEN regexp_full_match(t, {_DECIMAL}) THEN TRY_CAST(replace(t, '_', '') AS DOUBLE)
   WHEN regexp_full_match(t, '(?i)[+-]?inf(inity)?')
     THEN CASE WHEN starts_with(t, '-') THEN '-inf'::DOUBLE ELSE 'inf'::DOUBLE END
 END;
 
-CREATE OR REPLACE TEMP MACRO th_groups(t) AS
+CREATE OR REPLACE MACRO th_groups(t) AS
   CASE WHEN t = '' THEN []::VARCHAR[] ELSE string_split(t, ':') END;
 
-CREATE OR REPLACE TEMP MACRO th_in_full(l) AS
+CREATE OR REPLACE MACRO th_in_full(l) AS
   array_to_string(list_transform(l, lambda g: lpad(g, 4, '0')), '');
 
 -- The 32 hex digits of an IPv6 address. The groups before and behind `::` are read apart.
-CREATE OR REPLACE TEMP MACRO th_ipv6(t) AS
+CREATE OR REPLACE MACRO th_ipv6(t) AS
   list_transform([string_split(t, '::')], lambda s:
     list_transform([{{'h': th_groups(s[1]), 'r': th_groups(coalesce(s[2], ''))}}], lambda p: CASE
       WHEN len(list_filter(p.h || p.r, lambda g:
@@ -58,11 +58,11 @@ CREATE OR REPLACE TEMP MACRO th_ipv6(t) AS
     END)[1])[1];
 
 -- The 8 hex digits of an IPv4 address.
-CREATE OR REPLACE TEMP MACRO th_ipv4(t) AS list_transform([string_split(t, '.')], lambda s:
+CREATE OR REPLACE MACRO th_ipv4(t) AS list_transform([string_split(t, '.')], lambda s:
   printf('%02x%02x%02x%02x', s[1]::INTEGER, s[2]::INTEGER, s[3]::INTEGER, s[4]::INTEGER))[1];
 
 -- An IPv6 address whose last groups may be written as IPv4, in groups throughout.
-CREATE OR REPLACE TEMP MACRO th_grouped(t) AS
+CREATE OR REPLACE MACRO th_grouped(t) AS
   list_transform([{{'all': t, 'tail': regexp_extract(t, '[^:]*$')}}], lambda p: CASE
     WHEN regexp_full_match(p.tail, {_IPV4}) THEN list_transform([th_ipv4(p.tail)], lambda h:
       left(p.all, length(p.all) - length(p.tail)) || left(h, 4) || ':' || right(h, 4))[1]
@@ -70,7 +70,7 @@ CREATE OR REPLACE TEMP MACRO th_grouped(t) AS
   END)[1];
 
 -- An address as hex digits: 8 for IPv4, which may be mapped into IPv6, 32 for IPv6.
-CREATE OR REPLACE TEMP MACRO th_address(t) AS
+CREATE OR REPLACE MACRO th_address(t) AS
   list_transform([trim(th_strip(t), '[]')], lambda a: CASE
     WHEN regexp_full_match(a, {_IPV4}) THEN th_ipv4(a)
     WHEN contains(a, '/') OR NOT contains(a, ':') THEN NULL
@@ -79,4 +79,4 @@ CREATE OR REPLACE TEMP MACRO th_address(t) AS
       CASE WHEN starts_with(h, '00000000000000000000ffff') THEN substr(h, 25) ELSE h END)[1]
   END)[1];
 """
-"""Statements that make the macros, temporary in a connection."""
+"""Statements that make the macros, for all cursors of a connection."""

@@ -1,0 +1,89 @@
+"""SQL as users write it: read-only, over the files of the lake and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import duckdb
+from msgspec import Struct
+
+from trailhound.lake.lake import Lake, relation
+from trailhound.lake.prelude import PRELUDE
+from trailhound.lake.quoting import identifier, literal
+from trailhound.lake.schema import COLUMNS
+from trailhound.model.errors import TrailhoundError
+
+_ASKS = (
+    duckdb.StatementType.SELECT,
+    duckdb.StatementType.EXPLAIN,
+)
+_HIDDEN = ("plain", "exact", "document", "views")
+_FETCHED = 2048
+
+
+class Answer(Struct, frozen=True):
+    """What a query gives."""
+
+    names: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+def ask(lake: Lake, query: str, *, seconds: float | None = None) -> Answer:
+    """Run one query over the view `events`.
+
+    The connection can read the Parquet files of the lake, and nothing else: no other file, no
+    network, no extension, no setting, no writing (DuckDB, "Securing DuckDB").
+
+    Args:
+        lake: what to ask.
+        query: one SELECT.
+        seconds: how long it may take; None: as long as it takes.
+
+    Raises:
+        TrailhoundError: it is no query, or fails, or takes too long.
+    """
+    db = duckdb.connect()
+    try:
+        statements = db.extract_statements(query)
+        if len(statements) != 1 or statements[0].type not in _ASKS:
+            raise TrailhoundError("one SELECT is asked for; the lake is only read")
+        _set_up(db, lake)
+        timer = Timer(seconds, db.interrupt) if seconds is not None else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        found = db.execute(statements[0])
+        names = tuple(column[0] for column in found.description or ())
+        return Answer(names, _rows(db, timer))
+    except duckdb.Error as error:
+        raise TrailhoundError(f"the query fails: {error}") from None
+
+
+def _rows(db: duckdb.DuckDBPyConnection, timer: Timer | None) -> Iterator[tuple[Any, ...]]:
+    try:
+        while rows := db.fetchmany(_FETCHED):
+            yield from rows
+    except duckdb.Error as error:
+        raise TrailhoundError(f"the query fails: {error}") from None
+    finally:
+        if timer is not None:
+            timer.cancel()
+        db.close()
+
+
+def _set_up(db: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    db.execute(PRELUDE)
+    files = lake.files()
+    absent = ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in COLUMNS)
+    shown = f"* EXCLUDE ({', '.join(_HIDDEN)}), document::JSON AS document, views::JSON AS views"
+    nothing = f"(SELECT {absent} WHERE false)"
+    of = relation(lake.folder, files) if files else nothing
+    db.execute(f"CREATE VIEW events AS SELECT {shown} FROM {of}")  # noqa: S608 - quoted
+    db.execute(f"SET allowed_paths = [{_paths(lake.folder, [file.path for file in files])}]")
+    db.execute("SET enable_external_access = false")
+    db.execute("SET lock_configuration = true")
+
+
+def _paths(folder: Path, paths: Sequence[str]) -> str:
+    return ", ".join(literal(str(folder / path)) for path in paths)

@@ -1,0 +1,286 @@
+"""The hunt: rules and queries over what the lake keeps.
+
+SQL selects and the engine judges: it reads what SQL selected, and with it what SQL cannot judge.
+"""
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+from msgspec.structs import asdict, replace
+
+from trailhound.engine.match import matcher
+from trailhound.engine.matching import Hit, finding_of, match_event
+from trailhound.engine.plan import Plan
+from trailhound.engine.requests import request_id
+from trailhound.engine.tests import GaveUp
+from trailhound.engine.windows.feeding import feeds_of
+from trailhound.engine.windows.running import WindowState, finish, step
+from trailhound.lake.lake import Lake, Times
+from trailhound.lake.query import Query, parse
+from trailhound.lake.select import ENVELOPE_STEP, VIEWS_STEP, Selection, of_query, of_rules
+from trailhound.lake.sql import Unsupported
+from trailhound.model.errors import TrailhoundError
+from trailhound.model.events import Event
+from trailhound.model.findings import Finding
+from trailhound.model.totals import RuleProblem, Totals
+from trailhound.pipeline.rulebooks import LoadedRules
+from trailhound.pipeline.scan import Requests, once, plan_for
+from trailhound.pipeline.spool import Fed, Spool
+from trailhound.pipeline.tally import Tally
+from trailhound.rules.book import RuleSet
+from trailhound.rules.ir import Rule
+from trailhound.sources import all_sources
+
+
+def chosen(loaded: LoadedRules, names: Sequence[str]) -> LoadedRules:
+    """Return the rules of these titles or ids, and, silent, the rules that they refer to.
+
+    Raises:
+        TrailhoundError: there is none of a name.
+    """
+    rules = loaded.ruleset.rules
+    wanted: dict[str, Rule] = {}
+    for name in names:
+        found = [r for r in rules if name.lower() in (r.info.uid.lower(), r.info.title.lower())]
+        if not found:
+            raise TrailhoundError(f"there is no rule with the title or id {name!r}")
+        wanted |= {rule.info.uid: replace(rule, silent=False) for rule in found}
+    by_uid = {rule.info.uid: rule for rule in rules}
+    kept = dict(wanted)
+    waiting = list(wanted.values())
+    while waiting:
+        for uid in getattr(waiting.pop().window, "rules", ()):
+            if uid in by_uid and uid not in kept:
+                kept[uid] = replace(by_uid[uid], silent=True)
+                waiting.append(kept[uid])
+    ordered = tuple(kept[rule.info.uid] for rule in rules if rule.info.uid in kept)
+    return LoadedRules(RuleSet(ordered, ()), loaded.by_dialect)
+
+
+@dataclass(slots=True)
+class Hunted:
+    """What a hunt with rules found out besides its findings."""
+
+    totals: Totals
+    unsupported: list[tuple[Rule, Unsupported]] = field(default_factory=list)
+    """Parts of rules that SQL could not say; the engine judged them on what the rest selects."""
+    selected: int = 0
+    """Events that SQL selected, and the engine read."""
+
+
+def hunt_rules(
+    lake: Lake, loaded: LoadedRules, times: Times, deliver: Callable[[Finding], None]
+) -> Hunted:
+    """Run rules over history; windows run on event time, as they do in a scan."""
+    started = time.monotonic()
+    plan = plan_for(loaded.ruleset.rules)
+    tally = Tally()
+    requests = Requests()
+    selections, unsupported = _selections(plan, lake)
+    silent = {rule.info.uid for rule in plan.rules if rule.silent}
+    selected = 0
+
+    def out(finding: Finding) -> None:
+        if finding.rule.uid not in silent:
+            tally.found(finding)
+            deliver(finding)
+
+    with Spool() as spool:
+        for event in _candidates(lake, selections, times):
+            selected += 1
+            for verdict in match_event(plan, event):
+                if not isinstance(verdict, Hit):
+                    tally.undecided[verdict.rule] += 1
+                    continue
+                if verdict.rule in plan.feeds:
+                    feeds = feeds_of(plan, verdict.rule, event, verdict.document)
+                    spool.add(Fed(event, tuple(feeds)))
+                uid = plan.rules[verdict.rule].info.uid
+                if uid not in silent and requests.first(uid, request_id(event)):
+                    out(finding_of(plan, verdict, explained=True))
+        state = WindowState()
+        ended = finish(plan, state, spool.event)
+        for finding in chain(step(plan, state, once(spool.sorted()), spool.event), ended):
+            out(finding)
+    return Hunted(
+        totals=_totals(lake, plan, loaded, tally, times, time.monotonic() - started),
+        unsupported=unsupported,
+        selected=selected,
+    )
+
+
+def _candidates(lake: Lake, selections: Mapping[str, Selection], times: Times) -> Iterator[Event]:
+    for source, selection in selections.items():
+        yield from lake.select(source, selection, times)
+        yield from lake.unjudged(source, times)
+
+
+def _selections(
+    plan: Plan, lake: Lake
+) -> tuple[dict[str, Selection], list[tuple[Rule, Unsupported]]]:
+    kept = {kept.source for kept in lake.sources()}
+    of_source: dict[str, list[Selection]] = {}
+    unsupported: dict[tuple[str, str], tuple[Rule, Unsupported]] = {}
+    for (source, view), view_plan in plan.views.items():
+        if source not in kept:
+            continue
+        rules = [plan.rules[index] for index in view_plan.indices]
+        predicates = [rule.predicate for rule in rules if rule.predicate is not None]
+        of_source.setdefault(source, []).append(of_rules(predicates, source, view))
+        for rule in rules:
+            if rule.predicate is not None:
+                for what in of_rules([rule.predicate], source, view).unsupported:
+                    unsupported[rule.info.uid, repr(what)] = (rule, what)
+    joined: dict[str, Selection] = {
+        source: found[0] if len(found) == 1 else _either(found)
+        for source, found in of_source.items()
+    }
+    return joined, list(unsupported.values())
+
+
+def _either(selections: Sequence[Selection]) -> Selection:
+    return Selection(
+        plain=f"({' OR '.join(f'({s.plain})' for s in selections)})",
+        strange=f"({' OR '.join(s.strange for s in selections)})",
+        unsupported=(),
+    )
+
+
+def _totals(
+    lake: Lake, plan: Plan, loaded: LoadedRules, tally: Tally, times: Times, elapsed_s: float
+) -> Totals:
+    files = lake.files(None, times.since_ns, times.until_ns)
+    events: dict[str, int] = {}
+    for file in files:
+        events[file.source] = events.get(file.source, 0) + file.events
+    problems = [
+        RuleProblem(error.path, error.line, error.reason, error.rule)
+        for error in (*loaded.ruleset.errors, *plan.errors)
+    ]
+    for index, count in sorted(tally.undecided.items()):
+        info = plan.rules[index].info
+        reason = f"its regular expression took too long on {count:,} events"
+        problems.append(RuleProblem(info.path, info.line, reason, info.title))
+    blind = [
+        RuleProblem(r.info.path, r.info.line, f"no source here serves {r.logsource}", r.info.title)
+        for r in (plan.rules[index] for index in plan.homeless)
+    ]
+    ran = {i for (source, _), view in plan.views.items() if source in events for i in view.indices}
+    return Totals(
+        events=events,
+        files_read=len(files),
+        records_read=sum(events.values()),
+        bytes_read=sum(file.size_bytes for file in files),
+        failures=(),
+        rules_loaded=len(plan.rules),
+        rules_by_dialect=loaded.by_dialect,
+        rules_ran=len(ran),
+        rule_problems=tuple(problems),
+        rules_blind=tuple(blind),
+        findings=dict(tally.levels),
+        first_ns=tally.first_ns,
+        last_ns=tally.last_ns,
+        elapsed_s=elapsed_s,
+    )
+
+
+# --- queries -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query, ready to run."""
+
+    selections: dict[str, Selection]
+    times: Times
+    query: Query
+    text: str
+
+
+def ask(lake: Lake, text: str, times: Times, now_ns: int) -> Asked:
+    """Read a query and lower it for each source that the lake keeps.
+
+    Raises:
+        TrailhoundError: it is no query, or names a source that the lake does not keep.
+    """
+    query = parse(text, now_ns)
+    kept = [kept.source for kept in lake.sources()]
+    for source in query.sources:
+        if source not in kept:
+            there = ", ".join(kept) or "none yet"
+            raise TrailhoundError(f"the lake keeps no source {source!r}; it keeps: {there}")
+    views = {source.name: _views(source.routes) for source in all_sources()}
+    selections: dict[str, Selection] = {}
+    for source in query.sources or kept:
+        viewed = parse(text, now_ns, views.get(source, ()))
+        selections[source] = of_query(query.predicate, viewed.predicate, source)
+    since = [bound for bound in (times.since_ns, query.since_ns) if bound is not None]
+    until = [bound for bound in (times.until_ns, query.until_ns) if bound is not None]
+    both = Times(max(since, default=None), min(until, default=None))
+    return Asked(selections, both, query, text)
+
+
+def _views(routes: Sequence[object]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(getattr(route, "view", "") for route in routes))
+
+
+class Judge:
+    """The engine's verdict on a query, for what SQL cannot judge."""
+
+    def __init__(self, asked: Asked, now_ns: int) -> None:
+        self._matchers = {
+            source.name: matcher(parse(asked.text, now_ns, _views(source.routes)).predicate)
+            for source in all_sources()
+        }
+        self._plainly = matcher(asked.query.predicate)
+
+    def holds(self, event: Event) -> bool:
+        """Whether a query matches an event; false where its pattern takes too long."""
+        others = {
+            name: view
+            for name, view in event.views.items()
+            if not (len(view) == 1 and view[0] is event.document)
+        }
+        document = {
+            **event.document,
+            ENVELOPE_STEP: {k: v for k, v in asdict(event.envelope).items() if v not in ("", ())},
+            **({VIEWS_STEP: others} if others else {}),
+        }
+        try:
+            return self._matchers.get(event.source, self._plainly)(document)
+        except GaveUp:
+            return False
+
+
+def answer(lake: Lake, asked: Asked, now_ns: int, *, limit: int | None) -> Iterator[Event]:
+    """Yield the events that a query matches, in the order of time."""
+    judge = Judge(asked, now_ns)
+    streams: list[Iterator[Event]] = []
+    for source, selection in asked.selections.items():
+        if selection.unsupported:
+            selected = lake.select(source, selection, asked.times)
+            streams.append(filter(judge.holds, selected))
+        else:
+            streams.append(lake.select(source, selection, asked.times, limit=limit))
+        streams.append(filter(judge.holds, lake.unjudged(source, asked.times)))
+    merged = heapq.merge(*streams, key=lambda event: event.envelope.time_ns)
+    return islice(merged, limit)
+
+
+def histogram(lake: Lake, asked: Asked, now_ns: int, width_ns: int) -> dict[int, int]:
+    """Count what a query matches by time: start of a span of `width_ns` → events."""
+    judge = Judge(asked, now_ns)
+    found: Counter[int] = Counter()
+    for source, selection in asked.selections.items():
+        judged = lake.unjudged(source, asked.times)
+        if selection.unsupported:
+            judged = chain(judged, lake.select(source, selection, asked.times))
+        else:
+            found.update(lake.histogram(source, selection, asked.times, width_ns))
+        for event in filter(judge.holds, judged):
+            found[event.envelope.time_ns // width_ns * width_ns] += 1
+    return dict(sorted(found.items()))
