@@ -6,7 +6,19 @@ import sys
 from collections.abc import Sequence
 
 import trailhound
-from trailhound.cli import hunt, lake, ledger, rules, scan, seal, serve, setup, sources, token, verify
+from trailhound.cli import (
+    hunt,
+    lake,
+    ledger,
+    rules,
+    scan,
+    seal,
+    serve,
+    setup,
+    sources,
+    token,
+    verify,
+)
 from trailhound.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, complain
 from trailhound.model.errors import TrailhoundError
 

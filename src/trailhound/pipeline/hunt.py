@@ -27,8 +27,9 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.totals import RuleProblem, Totals
+from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
-from trailhound.pipeline.scan import Requests, once, plan_for
+from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.rules.book import RuleSet
@@ -104,7 +105,7 @@ def hunt_rules(
                     out(finding_of(plan, verdict, explained=True))
         state = WindowState()
         ended = finish(plan, state, spool.event)
-        for finding in chain(step(plan, state, once(spool.sorted()), spool.event), ended):
+        for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)
     return Hunted(
         totals=_totals(lake, plan, loaded, tally, times, time.monotonic() - started),
