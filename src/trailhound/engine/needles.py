@@ -109,6 +109,9 @@ def need_of(predicate: Predicate) -> Need | None:
             return _enough(predicate.items, 1)
         case AtLeast():
             return _enough(predicate.items, predicate.count)
+        case Some() if predicate.field.via:
+            # Its elements are computed, so what they are asked need not stand in the line.
+            return None
         case Some():
             found = [_key_of(predicate.field), need_of(predicate.item)]
             known = [need for need in found if need is not None]
