@@ -28,7 +28,6 @@ from trailhound.model.errors import TrailhoundError
 CHUNK_BYTES = 64 * 1024 * 1024
 """A message, and what it decompresses to, at most."""
 _HANDSHAKE_SECONDS = 30
-_DEPTH = 512
 _RETRY_SECONDS = 0.5
 _EVENT_TIME = 0
 _log = logging.getLogger(__name__)
