@@ -23,6 +23,7 @@ from trailhound.rules.ir import (
     Not,
     Or,
     Predicate,
+    PythonCall,
     SameAs,
     Some,
 )
@@ -64,6 +65,10 @@ def explainer(predicate: Predicate) -> Explainer:
             return _keyword(predicate)
         case Some():
             return _some(predicate)
+        case PythonCall():
+            # Only what its program said yes to is ever explained.
+            said = Explanation(describe(predicate), True)  # noqa: FBT003
+            return lambda _document: said
 
 
 def _joined(node: And | Or | AtLeast) -> Explainer:

@@ -27,6 +27,7 @@ from trailhound.rules.ir import (
     Not,
     Or,
     Predicate,
+    PythonCall,
     Regex,
     SameAs,
     Some,
@@ -53,7 +54,7 @@ def _may_give_up(node: Predicate) -> bool:
             return _may_give_up(node.item)
         case Compare() | Keyword():
             return isinstance(node.test, Regex) and needs_backtracking(node.test)
-        case Exists():
+        case Exists() | PythonCall():
             return False
 
 
@@ -68,7 +69,7 @@ def check_patterns(predicate: Predicate) -> None:
         case Compare() | Keyword():
             if isinstance(predicate.test, Regex | InNetwork | Like):
                 check_of(predicate.test)
-        case Exists():
+        case Exists() | PythonCall():
             pass
 
 
@@ -103,6 +104,8 @@ class _Compiler:
                 return presence(node.field)
             case Some():
                 return self._some(node)
+            case PythonCall():
+                return lambda _document: True
 
     def _all(self, items: list[Matcher]) -> Matcher:
         if len(items) == 1:

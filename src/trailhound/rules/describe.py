@@ -18,6 +18,7 @@ from trailhound.rules.ir import (
     Or,
     Order,
     Predicate,
+    PythonCall,
     Regex,
     SameAs,
     Some,
@@ -50,6 +51,8 @@ def describe(node: Predicate) -> str:
         case Some():
             how = "every element" if node.every else "one element"
             return f"{how} of {node.field.name}"
+        case PythonCall():
+            return f"rule(event) of {node.program} returns True"
 
 
 def describe_test(test: Test) -> str:

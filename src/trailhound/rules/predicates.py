@@ -221,4 +221,16 @@ class Some(Struct, frozen=True, tag="some"):
     every: bool = False
 
 
-Predicate = And | Or | Not | AtLeast | Compare | Keyword | Exists | Some
+class PythonCall(Struct, frozen=True, tag="python-call"):
+    """A program of the rule says yes of the whole event (`trailhound.rules.python`).
+
+    The engine runs no code of others: to it this holds. What it lets through is a candidate,
+    of which the pipeline asks the program. So it stands only where more candidates do no harm:
+    by itself, or as an item of the outermost `And`.
+    """
+
+    program: str
+    """Id of the program, in the rule set."""
+
+
+Predicate = And | Or | Not | AtLeast | Compare | Keyword | Exists | Some | PythonCall
