@@ -14,6 +14,7 @@ Function = Literal[
     "rule",
     "title",
     "dedup",
+    "unique",
     "severity",
     "description",
     "reference",
@@ -27,6 +28,7 @@ FUNCTIONS: tuple[Function, ...] = (
     "rule",
     "title",
     "dedup",
+    "unique",
     "severity",
     "description",
     "reference",
@@ -96,6 +98,8 @@ class PythonAnswer(Struct, frozen=True, kw_only=True):
     """False also where `rule` failed."""
     title: str | None = None
     dedup: str | None = None
+    unique: str | None = None
+    """A value: the rule's threshold counts different ones, not events."""
     severity: str | None = None
     """As returned, in upper case: `INFO`, `LOW`, `MEDIUM`, `HIGH`, `CRITICAL`, `DEFAULT`."""
     description: str | None = None
