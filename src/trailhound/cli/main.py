@@ -4,21 +4,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import trailhound
-from trailhound.cli import (
-    hunt,
-    lake,
-    ledger,
-    rules,
-    scan,
-    seal,
-    serve,
-    setup,
-    sources,
-    token,
-    verify,
-)
 from trailhound.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, complain
 from trailhound.model.errors import TrailhoundError
 
@@ -37,10 +25,20 @@ exit codes:
   2  the command was not understood, or something it names is missing
   3  done, but not one event could be read
 """
+_COMMANDS = (
+    *("scan", "serve", "rules", "sources", "setup", "token"),
+    *("seal", "verify", "ledger", "lake", "hunt"),
+)
+"""Each is a module of this name beside this one."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; the reference is generated from it."""
+def parser(commands: Sequence[str] = _COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the command line; the reference is generated from it.
+
+    Args:
+        commands: those it knows. What others import (a server, a database) takes longer than
+            a scan of a small log, so a run asks for its own alone.
+    """
     root = argparse.ArgumentParser(
         prog="trailhound",
         description=_DESCRIPTION,
@@ -49,15 +47,17 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"trailhound {trailhound.__version__}")
-    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (scan, serve, rules, sources, setup, token, seal, verify, ledger, lake, hunt):
-        command.add_parser(commands)
+    known = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in commands:
+        import_module(f"trailhound.cli.{command}").add_parser(known)
     return root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    named = [name for name in _COMMANDS if name in given[:1]]
+    options = parser(named or _COMMANDS).parse_args(given)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

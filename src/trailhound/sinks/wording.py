@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from trailhound.model.events import Envelope, Event, Outcome
@@ -28,6 +29,7 @@ def moment(time_ns: int) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=64)  # a finding tells the time of one event in several places
 def rfc3339(time_ns: int) -> str | None:
     """Return a time as RFC 3339 in UTC with as many digits as it needs: none, 3, 6 or 9."""
     when = moment(time_ns)

@@ -85,8 +85,11 @@ def time_ns_of(value: object) -> int | None:
     counts as the second before. None, too, for a time outside the years 1677 to 2262, which
     64 bits do not hold.
     """
-    if not isinstance(value, str) or not 10 <= len(value) <= 64:
-        return None
+    return _time_ns(value) if isinstance(value, str) and 10 <= len(value) <= 64 else None
+
+
+@lru_cache(maxsize=64)  # a record is asked for its time more than once
+def _time_ns(value: str) -> int | None:
     text = value.strip()
     fraction_ns = 0
     if (found := _FRACTION.search(text, 19)) is not None:
