@@ -30,19 +30,16 @@ class Undecided(NamedTuple):
 def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
     """Return what the rules say of an event, in the order of the plan."""
     verdicts: dict[int, Hit | Undecided] = {}
-    # A line of sshd is in the views sshd, auth and syslog alike: one document, judged once.
-    judged: dict[int, set[int]] = {}
-    for view, documents in event.views.items():
-        view_plan = plan.views.get((event.source, view))
-        if view_plan is None:
-            continue
-        for document in documents:
-            before = judged.setdefault(id(document), set())
-            candidates = [
-                rule for rule in view_plan.candidates(document) if rule.index not in before
-            ]
-            before.update(rule.index for rule in candidates)
-            _judge(candidates, event, document, verdicts)
+    documents: dict[int, Mapping[str, Any]] = {}
+    read_by: dict[int, tuple[str, ...]] = {}
+    for view, held in event.views.items():
+        for document in held:
+            documents[id(document)] = document
+            read_by[id(document)] = (*read_by.get(id(document), ()), view)
+    for key, document in documents.items():
+        view_plan = plan.reading(event.source, read_by[key])
+        if view_plan is not None:
+            _judge(view_plan.candidates(document), event, document, verdicts)
     return [verdicts[index] for index in sorted(verdicts)]
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from trailhound.engine.explain import Explainer, explainer
-from trailhound.engine.gates import Candidate, Gates, gates_for
+from trailhound.engine.gates import Candidate, Gate, Gates, gates_for
 from trailhound.engine.match import check_patterns, matcher
 from trailhound.engine.output import Said, speaker
 from trailhound.engine.values import Getter, getter
@@ -38,28 +39,37 @@ class ViewPlan:
         self.view = view
         self.indices = tuple(index for index, _ in rules)
         """Positions of its rules in the plan."""
-        self._shape = source
-        self._rules = tuple(rules)
+        self.shape = source
+        self.predicates = tuple(rules)
 
     @cached_property
     def rules(self) -> tuple[Candidate, ...]:
         """Its rules, compiled."""
-        return tuple(Candidate(index, node, matcher(node)) for index, node in self._rules)
+        return tuple(Candidate(index, node, matcher(node)) for index, node in self.predicates)
 
     @cached_property
     def gates(self) -> Gates:
         """Its rules, sorted behind gates."""
         rules = self.rules
-        if self.view == self._shape.gated_view:
+        if self.view and self.view == self.shape.gated_view:
             # Deeper fields cannot be read from a line that is not parsed whole.
-            return gates_for(rules, self._shape.discriminators, lambda path: len(path) <= 2)
+            return gates_for(rules, self.shape.discriminators, lambda path: len(path) <= 2)
         return gates_for(rules, (), lambda _: True)
 
     @cached_property
-    def _readers(self) -> tuple[tuple[Getter, ...], ...]:
-        return tuple(
-            tuple(getter(Field(".".join(path), (path,))) for path in gate.paths)
+    def _keyed(self) -> Mapping[str, tuple[Gate, tuple[Getter, ...]]]:
+        # Gates that ask for one key of the document itself, and let nothing through without it.
+        return {
+            gate.paths[0][0]: (gate, _readers(gate))
             for gate in self.gates.by_fields
+            if len(gate.paths) == len(gate.paths[0]) == 1 and not gate.alive(((),))
+        }
+
+    @cached_property
+    def _others(self) -> tuple[tuple[Gate, tuple[Getter, ...]], ...]:
+        keyed = {id(gate) for gate, _ in self._keyed.values()}
+        return tuple(
+            (gate, _readers(gate)) for gate in self.gates.by_fields if id(gate) not in keyed
         )
 
     def candidates(self, document: Mapping[str, Any]) -> list[Candidate]:
@@ -67,10 +77,21 @@ class ViewPlan:
         alive: dict[int, Candidate] = {rule.index: rule for rule in self.gates.free}
         for rule in self.gates.by_text.alive(document):
             alive[rule.index] = rule
-        for gate, readers in zip(self.gates.by_fields, self._readers, strict=True):
-            for rule in gate.alive(tuple(tuple(read(document)) for read in readers)):
+        keyed = self._keyed
+        here = [keyed[key] for key in document.keys() & keyed.keys()] if keyed else ()
+        for gate, readers in (*here, *self._others):
+            for rule in gate.alive(tuple([tuple(read(document)) for read in readers])):
                 alive[rule.index] = rule
         return [alive[index] for index in sorted(alive)]
+
+
+def _join(plans: Sequence[ViewPlan]) -> ViewPlan:
+    rules = {index: predicate for plan in plans for index, predicate in plan.predicates}
+    return ViewPlan(plans[0].shape, "", sorted(rules.items(), key=itemgetter(0)))
+
+
+def _readers(gate: Gate) -> tuple[Getter, ...]:
+    return tuple(getter(Field(".".join(path), (path,))) for path in gate.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +113,24 @@ class Plan:
     """Indices of rules whose log source no source here can serve."""
     errors: tuple[RuleError, ...]
     """Rules that could not be compiled; they are not in `views`."""
+    _joined: dict[tuple[str, tuple[str, ...]], ViewPlan | None] = field(default_factory=dict)
     _explainers: dict[int, Explainer] = field(default_factory=dict)
     _speakers: dict[int, Callable[[Any], Said]] = field(default_factory=dict)
+
+    def reading(self, source: str, views: tuple[str, ...]) -> ViewPlan | None:
+        """Return the rules that read a document of these views; None where there are none.
+
+        A line of sshd is in the views sshd, auth and syslog alike: one document, judged once.
+        """
+        if len(views) == 1:
+            return self.views.get((source, views[0]))
+        try:
+            return self._joined[source, views]
+        except KeyError:
+            held = [plan for view in views if (plan := self.views.get((source, view))) is not None]
+            joined = _join(held) if len(held) > 1 else next(iter(held), None)
+            self._joined[source, views] = joined
+            return joined
 
     def explain(self, rule: int, document: Mapping[str, Any]) -> Explanation | None:
         """Explain a hit of the rule at an index; None for windows, which have a reason."""
