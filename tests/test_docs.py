@@ -27,6 +27,7 @@ from trailhound.cli import console  # noqa: E402
 from trailhound.cli.main import parser  # noqa: E402
 from trailhound.dialects import sigma  # noqa: E402
 from trailhound.dialects.contract import RuleFile  # noqa: E402
+from trailhound.pipeline.serve.settings import load_settings  # noqa: E402
 
 WRITTEN = reference.documents()
 """Documents that people write."""
@@ -268,3 +269,23 @@ def test_rules_in_documents_can_be_used(path: Path) -> None:
             whole = block
         book = sigma.DIALECT.read(RuleFile("rule.yml", whole.encode()), {"office": ("192.0.2.10",)})
         assert book.errors == ()
+
+
+# --- settings of serve -------------------------------------------------------------------
+
+
+def test_settings_in_documents_and_examples_are_understood(tmp_path: Path) -> None:
+    shown = re.findall(
+        r"^```toml\n(.*?)^```", text(ROOT / "docs/serve.md"), re.MULTILINE | re.DOTALL
+    )
+    examples = [text(path) for path in sorted((ROOT / "examples/serve").glob("*.toml"))]
+    # What stands in a comment is there to be uncommented.
+    optional = [
+        re.sub(r"^# (?=\[|\"?[\w.]+\"? = )", "", example, flags=re.M) for example in examples
+    ]
+    assert shown
+    assert examples
+    for number, settings in enumerate((*shown, *examples, *optional)):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(settings)
+        load_settings(path)

@@ -1,9 +1,15 @@
 """What senders hand over while Trailhound runs, and what taking it in promises."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+_RETRY_SECONDS = 1.0
+_KEPT_BYTES = 64 * 1024
+"""How much is kept of a record that is too large to be kept whole."""
 
 
 class Arrival(Struct, frozen=True, array_like=True):
@@ -21,6 +27,9 @@ class Arrival(Struct, frozen=True, array_like=True):
     the same record sent again is known. Empty where the sender has no such thing."""
     context: Mapping[str, str] = {}
     """What came beside the record and is not in it: `hostname`, `tag`, `timestamp`."""
+    failure: tuple[str, str] | None = None
+    """Reason and detail (see `ParseFailure`) where the intake itself found that this cannot be
+    read; `data` is then as much of it as is kept."""
 
 
 class Full(Exception):
@@ -37,3 +46,28 @@ class Accept(Protocol):
 
     async def __call__(self, arrivals: Sequence[Arrival]) -> None:
         """Take records in."""
+
+
+async def hand_over(arrivals: Sequence[Arrival], accept: Accept) -> None:
+    """Have records taken in; wait for room as long as it takes.
+
+    What is too large for the queue by itself goes in as a failure that says so.
+    """
+    waiting = [arrivals]
+    while waiting:
+        part = waiting.pop()
+        if not part:
+            continue
+        try:
+            await accept(part)
+        except Full as full:
+            if full.retry_after_s:
+                await asyncio.sleep(min(full.retry_after_s, _RETRY_SECONDS))
+                waiting.append(part)
+            elif len(part) > 1:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+            else:
+                size = len(part[0].data)
+                failure = "record too long", f"{size:,} bytes do not fit the queue"
+                waiting.append([replace(part[0], data=part[0].data[:_KEPT_BYTES], failure=failure)])

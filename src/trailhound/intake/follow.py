@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from trailhound.intake.arrivals import Accept, Arrival, Full
+from trailhound.intake.arrivals import Accept, Arrival, hand_over
 from trailhound.model.errors import TrailhoundError
 
 BEGINNING_BYTES = 1024
@@ -292,10 +292,4 @@ async def _hand_over(chunk: Chunk, accept: Accept) -> None:
         if bare:
             arrivals.append(Arrival(bare, peer, now_ns, f"file:{chunk.known.uid}@{offset}"))
         offset += len(line)
-    while arrivals:
-        try:
-            await accept(arrivals)
-        except Full as full:
-            await asyncio.sleep(min(full.retry_after_s or 1, 1))
-        else:
-            return
+    await hand_over(arrivals, accept)

@@ -142,6 +142,8 @@ class QueueWriter:
         size = _HEAD.size + len(body)
         if size > FRAME_BYTES:
             raise Full(f"more than {FRAME_BYTES:,} bytes at once", retry_after_s=0)
+        if size > self._limit_bytes:
+            raise Full("more at once than the whole queue may hold", retry_after_s=0)
         future: Future[int] = Future()
         with self._changed:
             if self._closing:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from trailhound.intake.pulling import Progress
 from trailhound.intake.syslog import Lost
 from trailhound.pipeline.serve.talk import Stats
 
@@ -17,6 +18,8 @@ class Condition:
     """Records taken in, by intake."""
     lost: Lost = field(default_factory=Lost)
     """Datagrams that could not be kept."""
+    pulls: list[Progress] = field(default_factory=list)
+    """How intakes do that fetch from a server."""
     restarts: int = 0
     """How often the detector had to be started again."""
     done: int = 0

@@ -110,6 +110,9 @@ class Judge:
             self._counts["records_total", (("intake", arrival.peer.partition("/")[0]),)] += 1
             # A stamp without a year is of the year in which it arrives.
             origin = Origin(arrival.peer, number)
+            if arrival.failure is not None:
+                items.append(ParseFailure(origin, *arrival.failure))
+                continue
             items += self._decoder.decode(
                 RawRecord(arrival.data, origin, arrival.received_ns, arrival.context)
             )

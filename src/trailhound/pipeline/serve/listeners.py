@@ -15,7 +15,9 @@ from trailhound.intake.http import server
 from trailhound.intake.http.access import Access
 from trailhound.intake.http.contract import HttpRoute
 from trailhound.intake.http.hooks import HOOKS
+from trailhound.intake.pulling import Progress
 from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.serve import pullers
 from trailhound.pipeline.serve.settings import (
     ForwardSettings,
     HttpSettings,
@@ -31,7 +33,8 @@ def check(settings: Settings, access: Access) -> None:
     """See that nobody unknown can hand records in.
 
     Raises:
-        TrailhoundError: An intake that others can reach has nothing to know its senders by.
+        TrailhoundError: An intake that others can reach has nothing to know its senders by; one
+            that pulls cannot do so.
     """
     http, fluent, log = settings.http, settings.forward, settings.syslog
     _guarded(
@@ -48,6 +51,7 @@ def check(settings: Settings, access: Access) -> None:
     for listen in (log.udp, log.tcp):
         _guarded(listen, known, "syslog has no passwords: use tls, or say open_to_network = true")
     _guarded(log.tls, known or bool(log.client_ca), "give it a client_ca in [syslog]")
+    pullers.check(settings)
 
 
 async def open_all(
@@ -56,6 +60,7 @@ async def open_all(
     access: Access,
     monitoring: Sequence[HttpRoute],
     lost: syslog.Lost,
+    pulls: list[Progress],
     closing: AsyncExitStack,
 ) -> None:
     """Open every intake; each is closed with `closing`.
@@ -92,6 +97,7 @@ async def open_all(
         task = asyncio.create_task(follow(Follower(settings.files.paths, positions), accept))
         closing.callback(task.cancel)
         _log.info("following %s", ", ".join(settings.files.paths))
+    pullers.start(settings, accept, pulls, closing)
 
 
 def _tls(settings: HttpSettings | ForwardSettings | SyslogSettings) -> ssl.SSLContext | None:

@@ -1,11 +1,12 @@
 """How a running service does, for probes and for Prometheus."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept
 from trailhound.intake.http.contract import HttpRoute
+from trailhound.intake.pulling import Progress
 from trailhound.pipeline.serve.condition import Condition
 
 Sample = tuple[str, tuple[tuple[str, str], ...], float]
@@ -14,6 +15,11 @@ Sample = tuple[str, tuple[tuple[str, str], ...], float]
 _HELP = {
     "accepted_total": "Records acknowledged to senders.",
     "datagrams_lost_total": "Syslog datagrams that came while the queue was full.",
+    "pull_connected": "Whether the server that records are fetched from answered last.",
+    "pull_errors_total": "Failures to fetch, each tried again.",
+    "pull_lag": "Messages or objects that wait at the server, by their place there.",
+    "pull_lost_total": "Messages that the server dropped before they were fetched.",
+    "pull_waiting": "Whether nothing is fetched because the queue is full.",
     "queue_bytes": "Disk that records take while they wait.",
     "queue_waiting": "Records acknowledged and not kept yet.",
     "detector_restarts_total": "How often the detector ended by itself and was started again.",
@@ -47,6 +53,7 @@ def routes(
                 for intake, count in sorted(condition.taken.items())
             ),
             ("datagrams_lost_total", (), condition.lost.messages),
+            *(sample for pull in condition.pulls for sample in _pulled(pull)),
             ("queue_bytes", (), held_bytes()),
             ("queue_waiting", (), max(0, next_number() - done)),
             ("detector_restarts_total", (), condition.restarts),
@@ -60,6 +67,16 @@ def routes(
         HttpRoute("GET", "/readyz", ready, "Whether rules are loaded and judged", role=None),
         HttpRoute("GET", "/metrics", metrics, "Counters for Prometheus", role="read"),
     )
+
+
+def _pulled(pull: Progress) -> Iterator[Sample]:
+    intake = ("intake", pull.intake)
+    yield "pull_connected", (intake,), int(pull.connected)
+    yield "pull_waiting", (intake,), int(pull.waiting)
+    yield "pull_errors_total", (intake,), pull.errors
+    for name, counts in (("pull_lag", pull.lag), ("pull_lost_total", pull.lost)):
+        for place, count in sorted(counts.items()):
+            yield name, (intake, ("place", place)), count
 
 
 def exposition(samples: Iterable[Sample]) -> str:

@@ -86,6 +86,7 @@ class Service:
                     self._access,
                     monitoring,
                     self.condition.lost,
+                    self.condition.pulls,
                     closing,
                 )
                 await stopping.wait()

@@ -70,6 +70,21 @@ class SyslogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Syslog has no passwords: addresses that others can reach need this, or a `client_ca`."""
 
 
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Topics of Kafka, consumed as a member of a group. Needs `pip install 'trailhound[kafka]'`."""
+
+    brokers: tuple[str, ...] = ()
+    """Host and port of some brokers, such as kafka-1:9092. Empty: nothing is consumed."""
+    topics: tuple[str, ...] = ()
+    """Names; a name that begins with `^` is a regular expression."""
+    group: str = "trailhound"
+    """The consumer group. Several servers with the same one share the partitions."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where to begin in a partition of which the group has committed nothing."""
+    options: dict[str, str] = {}
+    """Properties of librdkafka, as for TLS and SASL: `"security.protocol" = "SASL_SSL"`."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that `trailhound serve` can be told."""
 
@@ -88,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     forward: ForwardSettings = ForwardSettings()
     syslog: SyslogSettings = SyslogSettings()
     files: FilesSettings = FilesSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
 
 def load_settings(path: Path) -> Settings:

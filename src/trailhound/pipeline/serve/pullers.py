@@ -1,0 +1,78 @@
+"""Intakes that fetch from a server: checked first, then started, and ended with what they hold.
+
+Their modules are imported only where the settings ask for them: each needs a client library
+that is an extra.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from trailhound.intake.arrivals import Accept
+from trailhound.intake.pulling import Progress
+from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from trailhound.intake.kafka import Subscription
+
+_log = logging.getLogger(__name__)
+
+
+def check(settings: Settings) -> None:
+    """See that the clients are there, and take the settings.
+
+    Raises:
+        TrailhoundError: One is not there, or does not.
+    """
+    if settings.kafka.brokers:
+        _need("kafka", "confluent_kafka")
+        from trailhound.intake import kafka  # noqa: PLC0415 - an extra
+
+        kafka.check(_subscription(settings))
+
+
+def start(
+    settings: Settings, accept: Accept, progresses: list[Progress], closing: AsyncExitStack
+) -> None:
+    """Start every intake that the settings ask for; each is ended with `closing`."""
+    for progress, pulling in _pulls(settings, accept):
+        progresses.append(progress)
+        closing.push_async_callback(_end, asyncio.create_task(pulling))
+
+
+def _pulls(
+    settings: Settings, accept: Accept
+) -> Iterator[tuple[Progress, Coroutine[Any, Any, None]]]:
+    if settings.kafka.brokers:
+        from trailhound.intake import kafka  # noqa: PLC0415 - an extra
+
+        progress = Progress("kafka")
+        yield progress, kafka.consume(_subscription(settings), accept, progress)
+        _log.info("Kafka: %s as %s", ", ".join(settings.kafka.topics), settings.kafka.group)
+
+
+def _subscription(settings: Settings) -> "Subscription":
+    from trailhound.intake.kafka import Subscription  # noqa: PLC0415 - an extra
+
+    kafka = settings.kafka
+    return Subscription(kafka.brokers, kafka.topics, kafka.group, kafka.start, kafka.options)
+
+
+def _need(extra: str, module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        raise TrailhoundError(
+            f"[{extra}] needs a library that is not installed: pip install 'trailhound[{extra}]'"
+        ) from None
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

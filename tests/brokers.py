@@ -1,0 +1,136 @@
+"""Real servers that `serve` fetches from, started for tests; `tools/brokers.sh` installs them."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from serving import free_port
+
+_FOLDER = Path(__file__).parents[1] / "build" / "brokers"
+_KAFKA = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={folder}/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+message.max.bytes=70000000
+"""
+
+
+class Daemon:
+    """A server in a process of its own, on a port and a folder that it keeps over restarts."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = port
+        self.folder = folder
+        self._command = command
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, seconds: float = 60) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.folder,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        until = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            log_text = (self.folder / "log").read_text(errors="replace")
+            assert self._process.poll() is None, log_text
+            assert time.monotonic() < until, log_text
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(60)
+
+
+@contextlib.contextmanager
+def running(daemon: Daemon) -> Iterator[Daemon]:
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.stop(signal.SIGKILL)
+
+
+def kafka(folder: Path) -> Daemon:
+    """Apache Kafka, one node that is its own controller (KRaft)."""
+    jars = _FOLDER / "kafka" / "lib"
+    if not jars.is_dir() or shutil.which("java") is None:
+        pytest.skip("needs Apache Kafka: sh tools/brokers.sh")
+    port, controller = free_port(), free_port()
+    properties = folder / "server.properties"
+    properties.write_text(_KAFKA.format(port=port, controller=controller, folder=folder))
+    java = ("java", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*")
+    cluster = "MkU3OEVBNTcwNTJENDM2Qg"
+    tool = (*java, "kafka.tools.StorageTool")
+    subprocess.run(
+        [*tool, "format", "-t", cluster, "-c", str(properties)],
+        check=True,
+        capture_output=True,
+    )
+    return Daemon([*java, "kafka.Kafka", str(properties)], port, folder)
+
+
+def nats(folder: Path, *arguments: str) -> Daemon:
+    """nats-server with JetStream."""
+    port = free_port()
+    command = (_binary("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", "data")
+    return Daemon([*command, *arguments], port, folder)
+
+
+def s3(folder: Path) -> Daemon:
+    """Versity's S3 gateway over a folder, with versions."""
+    port = free_port()
+    for name in ("root", "versions"):
+        (folder / name).mkdir(exist_ok=True)
+    command = (_binary("versitygw"), "--port", f"127.0.0.1:{port}", "--quiet", "posix")
+    keys = {"ROOT_ACCESS_KEY": "test", "ROOT_SECRET_KEY": "testtest"}
+    return Daemon(
+        [*command, "--versioning-dir", str(folder / "versions"), str(folder / "root")],
+        port,
+        folder,
+        keys,
+    )
+
+
+def _binary(name: str) -> str:
+    path = _FOLDER / "bin" / name
+    if not path.is_file():
+        pytest.skip(f"needs {name}: sh tools/brokers.sh")
+    return str(path)
