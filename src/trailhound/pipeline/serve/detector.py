@@ -127,6 +127,8 @@ class _Loop:
                     self._keep()
             elif orders.stopping:
                 return
+            if seen is not None and again is None:
+                self._judge.watch(time.time_ns())
             if orders.reloading():
                 self._judge.reload()
                 self._ready()

@@ -21,6 +21,7 @@ from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.findings_log import FindingsLog
 from trailhound.pipeline.serve.journal import Batch, Journal
 from trailhound.pipeline.serve.settings import Settings
+from trailhound.pipeline.serve.watcher import FILE, Watcher
 from trailhound.pipeline.stream import Stream
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
@@ -51,6 +52,7 @@ class Judge:
         self._decoder = self._saved_decoder()
         self._settled_ns = int(journal.value("settled_ns") or b"0")
         self._received_ns = self._settled_ns
+        self._watcher = Watcher(self._folder / FILE, journal.next_number)
         self.behind = journal.next_number
         """Number of the record that comes next."""
         self._loaded: LoadedRules
@@ -127,6 +129,11 @@ class Judge:
             self._settled_ns = now_ns // SETTLE_NS * SETTLE_NS
             self._judge(list(self._decoder.settle()), now_ns)
 
+    def watch(self, now_ns: int) -> None:
+        """Say what time it is, while nothing waits: who should have been heard by now?"""
+        self._tell(self._watcher.tick(now_ns), now_ns)
+        self._watcher.save_if_due(self.behind, now_ns)
+
     def damaged(self) -> None:
         """Count a stretch of the queue that the disk lost."""
         self._counts["queue_damage_total", ()] += 1
@@ -138,6 +145,7 @@ class Judge:
         # What the windows are given again after a crash changes nothing; what they were never
         # given would be missing. So they are saved first.
         self._windows.save()
+        self._watcher.save(self.behind)
         saved = {
             "decoder": pickle.dumps((trailhound.__version__, self._decoder)),
             "settled_ns": b"%d" % self._settled_ns,
@@ -148,7 +156,8 @@ class Judge:
 
     def stats(self) -> talk.Stats:
         """Return the counters."""
-        return talk.Stats(tuple((name, labels, n) for (name, labels), n in self._counts.items()))
+        counted = ((name, labels, float(n)) for (name, labels), n in self._counts.items())
+        return talk.Stats((*counted, *self._watcher.stats()))
 
     def _judge(self, items: Iterable[Event | ParseFailure], received_ns: int) -> None:
         events: list[Event] = []
@@ -161,6 +170,8 @@ class Judge:
         for event in fresh:
             self._counts["events_total", (("source", event.source),)] += 1
         self._tell(list(self._windows.take(fresh, received_ns)), received_ns)
+        repeats = {id(event) for event in events} - {id(event) for event in fresh}
+        self._tell(self._watcher.take(events, repeats, self.behind, received_ns), received_ns)
 
     @property
     def _windows(self) -> Stream:

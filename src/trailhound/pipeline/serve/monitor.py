@@ -29,6 +29,12 @@ _HELP = {
     "repeats_total": "Events left out because the same was there before.",
     "failures_total": "Records that could not be read, or were read with something amiss.",
     "findings_total": "Findings told.",
+    "senders": "Senders that are watched.",
+    "senders_silent": "Senders that should have been heard by now.",
+    "senders_amiss": "Senders of which a finding of the watch is open.",
+    "events_missing_total": "Numbers of numbered events that never came.",
+    "requests_unended_total": "Requests to an API server of which no end came.",
+    "watch_full_total": "Sightings of somebody for whom the watch had no room.",
     "queue_damage_total": "Stretches of the queue that the disk lost.",
 }
 

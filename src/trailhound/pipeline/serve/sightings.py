@@ -1,0 +1,58 @@
+"""Events as the watch sees them: who sent what, which number it bears, what it begins or ends."""
+
+import re
+
+from trailhound.engine.watch.contract import Sighting, Stage
+from trailhound.model.events import Event
+
+_TEXT_LIMIT = 120
+_ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASCII)
+_DAEMON = "DAEMON_"
+"""auditd numbers its own records, from a random start (src/auditd-event.c); the kernel the rest."""
+_STAGES = {
+    "RequestReceived": Stage.BEGUN,
+    # From here on the request is known to be answered, however long the answer takes.
+    "ResponseStarted": Stage.ENDED,
+    "ResponseComplete": Stage.ENDED,
+    "Panic": Stage.ENDED,
+}
+
+
+def sighting(event: Event, received_ns: int, *, repeat: bool) -> Sighting:
+    """Return what the watch needs to know of an event that arrived at a time (UTC ns)."""
+    envelope, document, origin = event.envelope, event.document, event.origins[0]
+    kind, serial, request, stage = envelope.action, 0, "", Stage.WHOLE
+    if event.source == "k8s_audit":
+        kind = envelope.target_type
+        stage = _STAGES.get(str(document.get("stage")), Stage.WHOLE)
+        request = envelope.request_uid
+    elif event.source == "cloudtrail":
+        kind = str(document.get("eventSource") or "")
+    elif event.source == "auditd":
+        records = document["records"]
+        if not any(record["type"].startswith(_DAEMON) for record in records):
+            serial = document["serial"]
+    return Sighting(
+        source=event.source,
+        sender=_cut(envelope.device) or _sender(origin.path),
+        kind=_cut(kind),
+        time_ns=envelope.time_ns,
+        arrived_ns=received_ns,
+        origin=origin,
+        repeat=repeat,
+        serial=serial,
+        request=_cut(request),
+        stage=stage,
+    )
+
+
+def _sender(peer: str) -> str:
+    # A log that is rotated goes on, and so do its numbers.
+    intake, slash, place = peer.partition("/")
+    if intake == "files":
+        place = _ROTATION.sub("", place)
+    return _cut(intake + slash + place)
+
+
+def _cut(text: str) -> str:
+    return text[:_TEXT_LIMIT]

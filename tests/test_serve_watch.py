@@ -1,0 +1,117 @@
+"""The watch in a running `serve`: what arrived over days, read by the real detector."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from serving import Serving
+from trailhound.engine.watch.contract import MINUTE_NS, SECOND_NS, Stage
+from trailhound.intake.arrivals import Arrival
+from trailhound.intake.queue import QueueWriter
+from trailhound.model.events import Event
+from trailhound.model.records import Origin, RawRecord
+from trailhound.pipeline.serve.sightings import sighting
+from trailhound.sources.decode import Decoder
+
+START = int(datetime(2026, 5, 4, tzinfo=UTC).timestamp())
+DAY = 24 * 60
+
+
+def audit_line(node: str, second: int, serial: int) -> bytes:
+    return (
+        f"node={node} type=USER_ACCT msg=audit({second}.000:{serial}): pid=7 uid=0 auid=1000 ses=1 "
+        f'msg=\'op=PAM:accounting acct="root" exe="/usr/sbin/cron" hostname=? addr=? '
+        f"terminal=cron res=success'"
+    ).encode()
+
+
+def request(second: int, number: int, resource: str) -> bytes:
+    stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+    return json.dumps(
+        {
+            "kind": "Event",
+            "apiVersion": "audit.k8s.io/v1",
+            "level": "Metadata",
+            "auditID": f"00000000-0000-4000-8000-{number:012d}",
+            "stage": "ResponseComplete",
+            "requestURI": f"/api/v1/{resource}",
+            "verb": "list",
+            "user": {"username": "system:kube-controller-manager"},
+            "objectRef": {"resource": resource, "apiVersion": "v1"},
+            "responseStatus": {"code": 200},
+            "requestReceivedTimestamp": stamp,
+            "stageTimestamp": stamp,
+        }
+    ).encode()
+
+
+def story() -> Iterator[Arrival]:
+    """Two nodes and a cluster for a day and more. Then node-2's auditd is stopped for an hour
+    while its kernel goes on, and the audit policy of the cluster forgets secrets."""
+    for minute in range(DAY + 90):
+        second = START + 60 * minute
+        now_ns = second * SECOND_NS
+        for node in ("node-1", "node-2"):
+            if node == "node-1" or not DAY + 10 <= minute < DAY + 70:
+                yield Arrival(audit_line(node, second, minute + 7), "forward/10.0.0.9", now_ns)
+        for number, resource in enumerate(("pods", "secrets")):
+            if resource == "pods" or minute < DAY + 10:
+                body = request(second, 2 * minute + number, resource)
+                yield Arrival(body, "kubernetes/10.0.0.2", now_ns)
+
+
+def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
+    arrivals = list(story())
+    queue = QueueWriter(tmp_path / "state" / "queue", 1 << 30)
+    for _, minute in groupby(arrivals, lambda arrival: arrival.received_ns):
+        future = queue.put(list(minute))
+    future.result(30)
+    queue.close()
+    serving = Serving(tmp_path, "builtin = false").start()
+    serving.wait(30)
+    serving.kill_detector()
+    assert serving.stop() == 0, serving.log
+    found = [f for f in serving.findings() if f["rule"]["uid"].startswith("trailhound-watch")]
+    told = [(f["rule"]["uid"].removeprefix("trailhound-watch-"), f["status"]) for f in found]
+    assert sorted(told) == [
+        ("kinds", "new"),
+        ("serials", "new"),
+        ("silence", "amended"),
+        ("silence", "new"),
+    ]
+    by_rule = {f["rule"]["uid"].removeprefix("trailhound-watch-"): f for f in found}
+    assert by_rule["silence"]["group"] == {"source": "auditd", "sender": "node-2"}
+    assert by_rule["silence"]["device"] == "node-2"
+    assert by_rule["serials"]["values"]["missing"] == "60"
+    assert by_rule["kinds"]["values"] == {"missing": "secrets"}
+    assert "Check first:" in by_rule["silence"]["rule"]["description"]
+
+
+def test_events_are_seen_as_what_they_are() -> None:
+    def seen(
+        data: bytes, peer: str = "files//var/log/audit/audit.log.3"
+    ) -> list[tuple[object, ...]]:
+        decoder = Decoder()
+        items = [*decoder.decode(RawRecord(data, Origin(peer, 1))), *decoder.flush()]
+        sightings = [
+            sighting(item, 5 * MINUTE_NS, repeat=False) for item in items if isinstance(item, Event)
+        ]
+        return [(s.source, s.sender, s.kind, s.serial, s.stage, s.request) for s in sightings]
+
+    assert seen(audit_line("web-1", START, 12)) == [
+        ("auditd", "web-1", "USER_ACCT", 12, Stage.WHOLE, "")
+    ]
+    ending = (
+        b"type=DAEMON_END msg=audit(1778000000.000:4711): op=terminate auid=0 pid=1 res=success"
+    )
+    assert seen(ending) == [
+        ("auditd", "files//var/log/audit/audit.log", "terminate", 0, Stage.WHOLE, "")
+    ]
+    event = request(START, 3, "secrets")
+    name = "00000000-0000-4000-8000-000000000003"
+    peer = "kubernetes/10.0.0.2"
+    assert seen(event, peer) == [("k8s_audit", peer, "secrets", 0, Stage.ENDED, name)]
+    begun = event.replace(b"ResponseComplete", b"RequestReceived")
+    assert seen(begun, peer)[0][4] is Stage.BEGUN
