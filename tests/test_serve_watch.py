@@ -1,6 +1,9 @@
 """The watch in a running `serve`: what arrived over days, read by the real detector."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import groupby
@@ -70,8 +73,11 @@ def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
     future.result(30)
     queue.close()
     serving = Serving(tmp_path, "builtin = false").start()
-    serving.wait(30)
-    serving.kill_detector()
+    for _ in range(2):  # killed in the middle, it goes on where it was
+        ready(serving)
+        time.sleep(0.5)
+        serving.kill_detector()
+    ready(serving)
     assert serving.stop() == 0, serving.log
     found = [f for f in serving.findings() if f["rule"]["uid"].startswith("trailhound-watch")]
     told = [(f["rule"]["uid"].removeprefix("trailhound-watch-"), f["status"]) for f in found]
@@ -86,7 +92,30 @@ def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
     assert by_rule["silence"]["device"] == "node-2"
     assert by_rule["serials"]["values"]["missing"] == "60"
     assert by_rule["kinds"]["values"] == {"missing": "secrets"}
+    listed = json.loads(ran("senders", "--state", tmp_path / "state", "--kinds", "--json"))
+    assert [(row["sender"], row["amiss"]) for row in listed if not row["kind"]] == [
+        ("node-1", []),
+        ("node-2", []),
+        ("kubernetes/10.0.0.2", ["kinds"]),
+    ]
+    assert [row["amiss"] for row in listed if row["kind"] == "secrets"] == [["missing"]]
+    text = ran("senders", "--state", tmp_path / "state")
+    assert "k8s_audit kubernetes/10.0.0.2: kinds\n" in text
+    assert "60 missing" in text
     assert "Check first:" in by_rule["silence"]["rule"]["description"]
+
+
+def ready(serving: Serving) -> None:
+    serving.wait(30)
+    until = time.monotonic() + 60
+    while serving.ask("GET", "/readyz").status != 200:
+        assert time.monotonic() < until, serving.log
+        time.sleep(0.05)
+
+
+def ran(*arguments: object) -> str:
+    command = [sys.executable, "-m", "trailhound.cli.main", *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_events_are_seen_as_what_they_are() -> None:

@@ -26,7 +26,7 @@ exit codes:
   3  done, but not one event could be read
 """
 _COMMANDS = (
-    *("scan", "serve", "rules", "sources", "setup", "token"),
+    *("scan", "serve", "rules", "sources", "setup", "token", "senders"),
     *("seal", "verify", "ledger", "lake", "hunt"),
 )
 """Each is a module of this name beside this one."""

@@ -51,8 +51,7 @@ class Watcher:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(_SCHEMA)
-            marks = dict(self._db.execute("SELECT name, value FROM mark").fetchall())
-            scopes = read_scopes(self._db)
+            marks, scopes = _load(self._db)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise TrailhoundError(
                 f"{path}: {error}; without this file, all senders are new"
@@ -141,10 +140,32 @@ class Watcher:
         return stats
 
 
-def read_scopes(db: sqlite3.Connection) -> list[tuple[Key, Scope]]:
-    """Return everybody who is watched. Raises `sqlite3.Error` and `msgspec.MsgspecError`."""
+def load_watch(path: Path) -> tuple[int, list[tuple[Key, Scope]]]:
+    """Read the file of a watch, also while it is at work.
+
+    Returns:
+        The minute up to which it judged, and everybody who is watched.
+
+    Raises:
+        TrailhoundError: It is not there, or cannot be read.
+    """
+    if not path.exists():
+        raise TrailhoundError(f"{path} is not there: has `trailhound serve` run in this folder?")
+    try:
+        db = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)
+        try:
+            marks, scopes = _load(db)
+        finally:
+            db.close()
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        raise TrailhoundError(f"{path}: {error}") from None
+    return marks.get("minute", 0), scopes
+
+
+def _load(db: sqlite3.Connection) -> tuple[dict[str, int], list[tuple[Key, Scope]]]:
+    marks = dict(db.execute("SELECT name, value FROM mark").fetchall())
     rows = db.execute("SELECT key, data FROM scope").fetchall()
-    return [(_key(name), _decode(data)) for name, data in rows]
+    return marks, [(_key(name), _decode(data)) for name, data in rows]
 
 
 def _name(key: Key) -> str:
