@@ -26,7 +26,7 @@ from confluent_kafka import (
 )
 
 from trailhound.intake.arrivals import Accept, Arrival
-from trailhound.intake.contents import records_of
+from trailhound.intake.contents import message_arrivals
 from trailhound.intake.pulling import (
     BATCH_BYTES,
     BATCH_RECORDS,
@@ -37,7 +37,6 @@ from trailhound.intake.pulling import (
     keep_pulling,
 )
 from trailhound.model.errors import TrailhoundError
-from trailhound.model.records import ParseFailure
 
 _POLL_SECONDS = 0.25
 _COMMIT_SECONDS = 1.0
@@ -45,8 +44,6 @@ _STATISTICS_MS = 5_000
 _ASK_SECONDS = 10.0
 _STOP_SECONDS = 3.0
 """How long records in hand may take to get to disk when we are told to end."""
-_KEPT_BYTES = 1024 * 1024
-"""How much is kept of a message that cannot be read."""
 _OURS = frozenset(
     (
         "auto.offset.reset",
@@ -341,26 +338,14 @@ class _Member:
 def _arrivals(messages: Iterable[Message], now_ns: int) -> Iterator[Arrival]:
     for message in messages:
         topic, partition = _place_of(message)
-        peer = f"kafka/{topic}/{partition}"
-        place = f"{topic}/{partition}@{message.offset()}"
         context = {
             "kafka_topic": topic,
             "kafka_partition": str(partition),
             "kafka_offset": str(message.offset()),
         }
-        value = message.value()
-        if value is None:
-            failure = "empty message", "a message without a value"
-            yield Arrival(b"", peer, now_ns, f"kafka:{place}", context, failure)
-            continue
-        for item in records_of(peer, bytes(value)):
-            position = f"kafka:{place}:{item.origin.line}.{item.origin.element}"
-            if isinstance(item, ParseFailure):
-                failure = item.reason, f"{item.detail} ({place})"
-                kept = bytes(value[:_KEPT_BYTES])
-                yield Arrival(kept, peer, now_ns, position, context, failure)
-            else:
-                yield Arrival(item.data, peer, now_ns, position, context)
+        peer = f"kafka/{topic}/{partition}"
+        place = f"kafka:{topic}/{partition}@{message.offset()}"
+        yield from message_arrivals(message.value() or b"", peer, place, context, now_ns)
 
 
 def _place_of(message: Message) -> _Place:

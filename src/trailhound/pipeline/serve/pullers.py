@@ -8,17 +8,20 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import ssl
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trailhound.intake.arrivals import Accept
 from trailhound.intake.pulling import Progress
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.serve.settings import Settings
+from trailhound.pipeline.serve.settings import NatsSettings, Settings
 
 if TYPE_CHECKING:
     from trailhound.intake.kafka import Subscription
+    from trailhound.intake.nats import Consumption
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +37,11 @@ def check(settings: Settings) -> None:
         from trailhound.intake import kafka  # noqa: PLC0415 - an extra
 
         kafka.check(_subscription(settings))
+    if settings.nats.servers:
+        _need("nats", "nats")
+        if not settings.nats.stream:
+            raise TrailhoundError("[nats] needs a stream")
+        _consumption(settings)
 
 
 def start(
@@ -51,9 +59,15 @@ def _pulls(
     if settings.kafka.brokers:
         from trailhound.intake import kafka  # noqa: PLC0415 - an extra
 
+        _log.info("Kafka: %s as %s", ", ".join(settings.kafka.topics), settings.kafka.group)
         progress = Progress("kafka")
         yield progress, kafka.consume(_subscription(settings), accept, progress)
-        _log.info("Kafka: %s as %s", ", ".join(settings.kafka.topics), settings.kafka.group)
+    if settings.nats.servers:
+        from trailhound.intake import nats  # noqa: PLC0415 - an extra
+
+        _log.info("NATS: %s as %s", settings.nats.stream, settings.nats.consumer)
+        progress = Progress("nats")
+        yield progress, nats.consume(_consumption(settings), accept, progress)
 
 
 def _subscription(settings: Settings) -> "Subscription":
@@ -61,6 +75,35 @@ def _subscription(settings: Settings) -> "Subscription":
 
     kafka = settings.kafka
     return Subscription(kafka.brokers, kafka.topics, kafka.group, kafka.start, kafka.options)
+
+
+def _consumption(settings: Settings) -> "Consumption":
+    from trailhound.intake.nats import Consumption  # noqa: PLC0415 - an extra
+
+    nats = settings.nats
+    if nats.credentials and not Path(nats.credentials).is_file():
+        raise TrailhoundError(f"[nats] there is no file {nats.credentials}")
+    return Consumption(
+        nats.servers,
+        nats.stream,
+        nats.consumer,
+        nats.subjects,
+        nats.start,
+        nats.credentials,
+        _tls(nats),
+    )
+
+
+def _tls(nats: NatsSettings) -> ssl.SSLContext | None:
+    if not (nats.server_ca or nats.tls_certificate):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=nats.server_ca or None)
+        if nats.tls_certificate:
+            context.load_cert_chain(nats.tls_certificate, nats.tls_key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise TrailhoundError(f"[nats] a certificate or key cannot be used: {error}") from None
+    return context
 
 
 def _need(extra: str, module: str) -> None:

@@ -85,6 +85,29 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Properties of librdkafka, as for TLS and SASL: `"security.protocol" = "SASL_SSL"`."""
 
 
+class NatsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stream of NATS JetStream. Needs `pip install 'trailhound[nats]'`."""
+
+    servers: tuple[str, ...] = ()
+    """URLs, such as nats://nats-1:4222 or tls://nats-1:4222. Empty: nothing is consumed."""
+    stream: str = ""
+    """Name of the stream."""
+    consumer: str = "trailhound"
+    """Durable pull consumer; made where it is missing. Several servers may share one."""
+    subjects: tuple[str, ...] = ()
+    """Which subjects a consumer that is made is given. Empty: all of the stream."""
+    start: Literal["all", "new"] = "all"
+    """Where a consumer that is made begins."""
+    credentials: str = ""
+    """Credentials file (`.creds`) with a JWT and its seed."""
+    server_ca: str = ""
+    """PEM file: who signs the certificates of servers. Empty: whom the system trusts."""
+    tls_certificate: str = ""
+    """PEM file: our certificate, where servers ask for one."""
+    tls_key: str = ""
+    """PEM file: its private key."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that `trailhound serve` can be told."""
 
@@ -104,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     syslog: SyslogSettings = SyslogSettings()
     files: FilesSettings = FilesSettings()
     kafka: KafkaSettings = KafkaSettings()
+    nats: NatsSettings = NatsSettings()
 
 
 def load_settings(path: Path) -> Settings:
