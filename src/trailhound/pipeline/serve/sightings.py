@@ -51,6 +51,8 @@ def _sender(peer: str) -> str:
     intake, slash, place = peer.partition("/")
     if intake == "files":
         place = _ROTATION.sub("", place)
+    elif intake == "kafka":  # of a topic, any partition may rest
+        place = place.rpartition("/")[0]
     return _cut(intake + slash + place)
 
 
