@@ -13,6 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from trailhound.lake.lake import Lake, Times
+from trailhound.ledger.audit import audit, leaves
+from trailhound.ledger.keys import read_verifier
+from trailhound.model.events import Event
+from trailhound.pipeline.sealing import kept_record
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -79,6 +85,22 @@ class Serving:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
+    def wait_kept(self, seconds: float = 30) -> None:
+        """Wait until everything that was taken in is kept."""
+        until = time.monotonic() + seconds
+        while self.ask(
+            "GET", "/readyz"
+        ).status != 200 or b"trailhound_queue_waiting 0\n" not in self.get("/metrics"):
+            assert time.monotonic() < until, self.log
+            time.sleep(0.05)
+
+    def metric(self, name: str) -> float:
+        """Return a number of `/metrics`; 0 where it is not there."""
+        for line in self.get("/metrics").decode().splitlines():
+            if line.rpartition(" ")[0] == f"trailhound_{name}":
+                return float(line.rpartition(" ")[2])
+        return 0
+
     def kill(self) -> None:
         """Kill it and the detector, as a power cut would."""
         assert self._process is not None
@@ -136,6 +158,26 @@ class Serving:
     def findings(self) -> list[dict[str, Any]]:
         files = sorted((self.folder / "state" / "findings").glob("*.ndjson"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def stored(serving: Serving) -> list[Event]:
+    """What its lake holds."""
+    lake = Lake(serving.folder / "state/lake")
+    return [event for one in lake.sources() for event in lake.select(one.source, None, Times())]
+
+
+def sealed(serving: Serving) -> dict[int, bytes]:
+    """Check its ledger, and return the records by their numbers in the queue."""
+    folder = serving.folder / "state/ledger"
+    found = audit(folder, read_verifier(str(folder / "key.pub")))
+    assert not found.problems
+    assert found.records_checked == found.size
+    numbers = [int(leaf.place) for _, leaf in leaves(folder, found.size)]
+    assert numbers == sorted(set(numbers))
+    return {
+        number: kept_record(folder, found.size, index) or b""
+        for index, number in enumerate(numbers)
+    }
 
 
 def event_list(lines: Sequence[bytes]) -> bytes:

@@ -170,3 +170,23 @@ def test_killed_at_any_moment_it_keeps_what_it_acknowledged(tmp_path: Path) -> N
     writer.close()
     assert found == list(range(1, len(found) + 1))
     assert len(found) >= acknowledged > 12
+
+
+def test_what_is_read_does_not_stay_on_disk(tmp_path: Path) -> None:
+    writer = QueueWriter(tmp_path, 10**9)
+    reader = QueueReader(tmp_path)
+    for number in range(1, 40):
+        assert writer.put([arrival(number)]).result(5) == number
+        assert numbers(list(reader.read(writer.mark))) == [number]
+        writer.forget(number)  # one is still to be kept
+        time.sleep(0.001)
+        assert numbers(list(QueueReader(tmp_path, number).read(writer.mark))) == [number]
+        writer.forget(number + 1)
+    until = time.monotonic() + 5
+    while b"39:" in b"".join(path.read_bytes() for path in tmp_path.glob("*.queue")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    writer.close()
+    again = QueueWriter(tmp_path, 10**9)
+    assert again.next_number == 40
+    again.close()

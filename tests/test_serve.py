@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import Serving, event_list
+from serving import Serving, event_list, sealed, stored
 
 # Something to find in every batch, so that nothing can go wrong unseen.
 BUSY = """\
@@ -67,6 +67,7 @@ def undisturbed(
     assert serving.stop() == 0
     found = told(serving)
     assert len(found) > 200
+    check_kept(serving, lines)
     return found
 
 
@@ -80,6 +81,14 @@ def test_what_is_sent_again_is_found_once(
             serving.post("/kubernetes/audit", body)
     assert serving.stop() == 0
     assert told(serving) == undisturbed
+    check_kept(serving, lines)
+
+
+def check_kept(serving: Serving, lines: Sequence[bytes]) -> None:
+    """See that every record is in the ledger once, and every event in the lake."""
+    assert sorted(sealed(serving).values()) == sorted(lines)
+    documents = [json.dumps(event.document, sort_keys=True) for event in stored(serving)]
+    assert sorted(documents) == sorted(json.dumps(json.loads(x), sort_keys=True) for x in lines)
 
 
 def _disturbed(serving: Serving, lines: list[bytes], kills: int, seed: int, pause_s: float) -> None:
@@ -121,6 +130,7 @@ def test_killed_under_load_it_finds_what_an_undisturbed_run_finds(
     serving = Serving(tmp_path, rules)
     _disturbed(serving, lines, 4, seed=1, pause_s=0.1)
     assert told(serving) == undisturbed
+    check_kept(serving, lines)
 
 
 @pytest.mark.slow
@@ -131,6 +141,7 @@ def test_killed_two_hundred_times(
         serving = Serving(tmp_path / str(round_), rules)
         _disturbed(serving, lines, 20, seed=round_, pause_s=0.3)
         assert told(serving) == undisturbed
+        check_kept(serving, lines)
 
 
 def test_two_servers_on_one_folder_is_a_mistake(tmp_path: Path) -> None:

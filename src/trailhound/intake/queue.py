@@ -96,6 +96,7 @@ class QueueWriter:
         self._changed = threading.Condition()
         self._closing = False
         self._torn = False
+        self._done_below = 0
         self.salvaged: list[Damage] = []
         """What could not be read at the end of the last segment; it was never acknowledged,
         unless the disk lost it, and is kept beside the queue for a person to look at."""
@@ -156,7 +157,11 @@ class QueueWriter:
         return future
 
     def forget(self, before: int) -> None:
-        """Remove segments in which every record has a number below `before`."""
+        """Remove segments in which every record has a number below `before`.
+
+        Where that is all there is, the last one goes as well: it holds what senders sent, with
+        every secret in it.
+        """
         with self._changed:
             firsts = sorted(self._sizes)
             for first, following in itertools.pairwise(firsts):
@@ -165,6 +170,8 @@ class QueueWriter:
                 with contextlib.suppress(FileNotFoundError):
                     _path(self._folder, first).unlink()
                 del self._sizes[first]
+            self._done_below = before
+            self._changed.notify()
 
     def close(self) -> None:
         """Write what was taken, and end."""
@@ -215,6 +222,8 @@ class QueueWriter:
         while True:
             with self._changed:
                 while not self._waiting and not self._closing:
+                    if self._done_below >= self._next and self._mark.offset and not self._torn:
+                        self._renew()
                     self._changed.wait()
                 if not self._waiting:
                     return
@@ -261,6 +270,14 @@ class QueueWriter:
                 offer.future.set_result(first)
             else:
                 offer.future.set_exception(failed)
+
+    def _renew(self) -> None:
+        last = self._mark.segment
+        self._roll(self._next)
+        if self._mark.segment != last:
+            with contextlib.suppress(OSError):
+                _path(self._folder, last).unlink()
+            del self._sizes[last]
 
     def _roll(self, first: int) -> None:
         old = self._file
@@ -315,7 +332,11 @@ class QueueReader:
 
 def _frames(path: Path, offset: int, limit: int | None) -> Iterator[tuple[Frame, int] | Damage]:
     """Yield the frames of a segment with the offset behind each; at most one damage, at the end."""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return  # just forgotten: all that was in it has been read
+    with file:
         file.seek(offset)
         size = limit if limit is not None else os.fstat(file.fileno()).st_size
         while offset < size:

@@ -30,7 +30,7 @@ from msgspec import Struct
 from trailhound.ledger.checkpoints import Head, open_head, sign_head
 from trailhound.ledger.journal import Journal, sync_folder
 from trailhound.ledger.leaf import Sealed
-from trailhound.ledger.merkle import EMPTY_ROOT, leaf_hash
+from trailhound.ledger.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash
 from trailhound.ledger.notes import Signer
 from trailhound.ledger.tiles import (
     ENTRIES,
@@ -168,6 +168,36 @@ class Ledger:
             self._drop_partials(before.size)
         return head
 
+    def note(self, now_ns: int) -> bytes:
+        """Sign a head over everything appended so far that is kept nowhere, for proofs.
+
+        The next head of `sign_head` extends it.
+        """
+        head = Head(self.settings.name, self.size, self._frontier.root(), now_ns)
+        return sign_head(head, self._signer)
+
+    def reader(self) -> TileReader:
+        """Return a reader of everything appended so far, under a head or not."""
+        fresh = {tile.path: data for tile, data in self._partial_tiles()}
+        if self._entries:
+            tile = Tile(ENTRIES, self.size // WIDTH, len(self._entries))
+            fresh[tile.path] = join_bundle(self._entries)
+        stored = fetch_from(self.folder)
+        return TileReader(lambda path: fresh.get(path) or stored(path), self.size)
+
+    def record(self, index: int) -> bytes | None:
+        """Return a record as it was sealed; None where the ledger keeps none.
+
+        Raises `TrailhoundError` where it cannot be read.
+        """
+        at = index - (self.size - len(self._records))
+        if at >= 0 and self.settings.keep_records:
+            return self._records[at]
+        data = fetch_from(self.folder)(Tile(RECORDS, index // WIDTH).path)
+        records = None if data is None else unpack_records(data)
+        at = index % WIDTH
+        return records[at] if records is not None and at < len(records) else None
+
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         """After a failed write nobody knows what is on disk: only opening it anew tells."""
@@ -219,11 +249,15 @@ class Ledger:
     def _write_partials(self) -> None:
         if self._entries:
             self._write_bundles(len(self._entries))
+        for tile, data in self._partial_tiles():
+            self._write(tile, data)
+
+    def _partial_tiles(self) -> Iterator[tuple[Tile, bytes]]:
         for level, hashes in enumerate(self._frontier.levels):
             if hashes:
-                width = len(hashes) // 32
+                width = len(hashes) // HASH_BYTES
                 index = self.size >> (8 * (level + 1))
-                self._write(Tile(f"tile/{level}", index, width), bytes(hashes))
+                yield Tile(f"tile/{level}", index, width), bytes(hashes)
 
     def _write(self, tile: Tile, data: bytes) -> None:
         path = self.folder / tile.path

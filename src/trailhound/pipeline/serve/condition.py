@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from trailhound.intake.pulling import Progress
 from trailhound.intake.syslog import Lost
-from trailhound.pipeline.serve.talk import Stats
+from trailhound.pipeline.serve.talk import Report, Stats
 
 
 @dataclass
@@ -26,3 +26,5 @@ class Condition:
     """Number below which records are judged and kept; 0: not known yet."""
     stats: Stats = field(default_factory=lambda: Stats(()))
     """What the detector last counted."""
+    report: Report = field(default_factory=Report)
+    """What else it last said."""

@@ -121,14 +121,17 @@ class _Loop:
             again = again if again and self._judge.behind < again.behind else None
             if took:
                 continue
-            if self._judge.open_records and again is None:
+            if again is None:
                 self._judge.settle(time.time_ns())
+            if self._judge.is_open and again is None:
                 if orders.stopping or self._judge.age_s(time.monotonic()) >= BATCH_SECONDS:
                     self._keep()
             elif orders.stopping:
+                self._judge.close()
                 return
             if seen is not None and again is None:
                 self._judge.watch(time.time_ns())
+            self._judge.keep_house()
             if orders.reloading():
                 self._judge.reload()
                 self._ready()
@@ -175,8 +178,10 @@ class _Loop:
 
     def _keep(self) -> None:
         self._judge.keep()
-        self._orders.report(talk.Done(self._journal.next_number))
+        self._judge.keep_house()
         self._orders.report(self._judge.stats())
+        self._orders.report(self._judge.report())
+        self._orders.report(talk.Done(self._journal.next_number))
 
 
 def _alone(folder: Path) -> int:

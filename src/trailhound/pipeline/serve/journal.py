@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS told (
     finding TEXT PRIMARY KEY, revision INTEGER NOT NULL, said BLOB NOT NULL,
     number INTEGER NOT NULL, until_ns INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS told_by_number ON told (number, until_ns);
+CREATE TABLE IF NOT EXISTS late (
+    rule TEXT PRIMARY KEY, events INTEGER NOT NULL, first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (file TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL);
 """
 
@@ -31,6 +34,17 @@ class Batch(NamedTuple):
     """Number of its first record; also the number of the batch."""
     behind: int
     """Number behind its last record."""
+
+
+class Late(NamedTuple):
+    """What came too late for a rule over several events."""
+
+    rule: str
+    """Its uid."""
+    events: int
+    first_ns: int
+    last_ns: int
+    """Event times of the first and the last of them."""
 
 
 class Journal:
@@ -74,6 +88,7 @@ class Journal:
         batch: Batch,
         values: Mapping[str, bytes],
         seen: Iterable[tuple[bytes, int]],
+        late: Iterable[Late],
         now_ns: int,
     ) -> None:
         """Note that a batch is kept, and what the detector knows behind it.
@@ -82,6 +97,7 @@ class Journal:
             batch: the batch.
             values: what to save, by name.
             seen: what tells its records from others, each with the time it arrived.
+            late: what of it came too late.
             now_ns: when the last of them arrived.
         """
         self._db.execute("BEGIN IMMEDIATE")
@@ -89,6 +105,12 @@ class Journal:
             values = {**values, "next": b"%d" % batch.behind}
             self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", values.items())
             self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", seen)
+            self._db.executemany(
+                "INSERT INTO late VALUES (?, ?, ?, ?) ON CONFLICT (rule) DO UPDATE SET "
+                "events = events + excluded.events, first_ns = min(first_ns, excluded.first_ns), "
+                "last_ns = max(last_ns, excluded.last_ns)",
+                late,
+            )
             self._db.execute("DELETE FROM begun WHERE first <= ?", (batch.first,))
             # Findings of records below it cannot be made again, nor those of windows changed
             # that are long over.
@@ -99,6 +121,10 @@ class Journal:
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
+
+    def late(self) -> list[Late]:
+        """Return what came too late so far, for each rule."""
+        return [Late(*row) for row in self._db.execute("SELECT * FROM late ORDER BY rule")]
 
     def known(self, records: Sequence[bytes]) -> set[bytes]:
         """Return those that were seen before."""

@@ -12,6 +12,7 @@ from msgspec import structs
 import trailhound
 from trailhound.engine.plan import Plan
 from trailhound.intake.arrivals import Arrival
+from trailhound.lake import schema as lake
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, ParseFailure, RawRecord
@@ -19,8 +20,11 @@ from trailhound.pipeline.rulebooks import LoadedRules, load_rules
 from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.findings_log import FindingsLog
-from trailhound.pipeline.serve.journal import Batch, Journal
+from trailhound.pipeline.serve.journal import Batch, Journal, Late
+from trailhound.pipeline.serve.records import Held, OpenBatch, Taken, key_of
+from trailhound.pipeline.serve.sealing import Numbered, Sealer, open_ledger, open_redaction
 from trailhound.pipeline.serve.settings import Settings
+from trailhound.pipeline.serve.storing import Storing
 from trailhound.pipeline.serve.watcher import FILE, Watcher
 from trailhound.pipeline.stream import Stream
 from trailhound.sources import all_sources
@@ -33,6 +37,9 @@ _SEEN_NS = 24 * 3600 * 1_000_000_000
 _AMENDED_NS = 9 * 24 * 3600 * 1_000_000_000
 """How long a finding may still change: lateness, and how long windows keep their evidence."""
 _SETTLE_GRACE_NS = 2_000_000_000
+_STEP_NS = 3600 * 1_000_000_000
+"""How far the time by which things are forgotten may move at once: a clock that is set forward
+by a year and back again must not cost what was kept."""
 
 
 class Judge:
@@ -42,7 +49,8 @@ class Judge:
         """Load rules, and take up what was saved.
 
         Raises:
-            TrailhoundError: Rules that the settings name do not exist.
+            TrailhoundError: Rules that the settings name do not exist; the lake or the ledger
+                cannot be opened.
         """
         self._settings = settings
         self._journal = journal
@@ -51,23 +59,31 @@ class Judge:
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
         self._decoder = self._saved_decoder()
         self._settled_ns = int(journal.value("settled_ns") or b"0")
-        self._received_ns = self._settled_ns
         self._watcher = Watcher(self._folder / FILE, journal.next_number)
+        self._time_ns = int(journal.value("time_ns") or b"0")
         self.behind = journal.next_number
         """Number of the record that comes next."""
         self._loaded: LoadedRules
         self._plan: Plan
         self._stream: Stream | None = None
-        self._open()
+        self._redact = open_redaction(settings)
+        self._sealer: Sealer | None = None
+        if settings.ledger.enabled:
+            self._sealer = Sealer(open_ledger(settings), settings.ledger.head_seconds)
+        self._lake: Storing | None = None
+        if settings.lake.enabled:
+            self._lake = Storing(settings.lake_folder, settings.lake)
+        self._open(Held(journal.value("held") or b""))
         self.reload()
 
-    def _open(self) -> None:
+    def _open(self, held: Held) -> None:
         self.open_records = 0
         """Records taken and not kept yet."""
         self.open_bytes = 0
-        self._begun_s = 0.0
-        self._seen: dict[bytes, int] = {}
-        self._positions: dict[int, str] = {}
+        self._begun_s: float | None = None
+        self._seen: set[bytes] = set()
+        self._batch = OpenBatch(held)
+        self._events: list[lake.Arrival] = []
 
     @property
     def rules(self) -> int:
@@ -94,44 +110,61 @@ class Judge:
         self._plan = plan_for(self._loaded.ruleset.rules)
         self._stream = Stream(self._plan, self._folder / "windows.sqlite")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something that is not kept yet."""
+        return self._begun_s is not None
+
     def age_s(self, now_s: float) -> float:
         """Return how long the open batch has been open; 0 where there is none."""
-        return now_s - self._begun_s if self.open_records else 0.0
+        return 0.0 if self._begun_s is None else now_s - self._begun_s
 
     def take(self, first: int, arrivals: Sequence[Arrival]) -> None:
         """Take records in, judge their events, and tell what is found."""
-        if not self.open_records:
+        if self._begun_s is None:
             self._begun_s = time.monotonic()
         items: list[Event | ParseFailure] = []
+        safe = [self._redact(arrival.data) for arrival in arrivals]
+        keys = [key_of(*pair) for pair in zip(arrivals, safe, strict=True)]
+        known = self._journal.known([key for key in keys if key is not None])
         for number, arrival in enumerate(arrivals, first):
-            if arrival.received_ns >= self._settled_ns + SETTLE_NS:
-                self._settled_ns = arrival.received_ns // SETTLE_NS * SETTLE_NS
+            received_ns = arrival.received_ns
+            if self._is_settled(received_ns):
                 items += self._decoder.settle()
-            self._positions[number] = arrival.position
+            redacted, key = safe[number - first], keys[number - first]
             self.open_bytes += len(arrival.data)
-            self._counts["records_total", (("intake", arrival.peer.partition("/")[0]),)] += 1
+            intake = (("intake", arrival.peer.partition("/")[0]),)
+            self._counts["records_total", intake] += 1
+            self._counts["redacted_values_total", ()] += len(redacted.paths)
+            if key is not None:
+                # What is known here no reader sees again: it may hold the first one back.
+                if key in known or key in self._seen:
+                    self._counts["records_repeated_total", intake] += 1
+                    continue
+                self._seen.add(key)
+            self._batch.add(Taken(Numbered(number, arrival.peer, received_ns, redacted), key))
             # A stamp without a year is of the year in which it arrives.
             origin = Origin(arrival.peer, number)
             if arrival.failure is not None:
                 items.append(ParseFailure(origin, *arrival.failure))
                 continue
-            items += self._decoder.decode(
-                RawRecord(arrival.data, origin, arrival.received_ns, arrival.context)
-            )
+            record = RawRecord(redacted.data, origin, received_ns, arrival.context)
+            items += self._decoder.decode(record)
         self.open_records += len(arrivals)
         self.behind = first + len(arrivals)
-        self._received_ns = max(self._received_ns, arrivals[-1].received_ns)
-        self._judge(items, self._received_ns)
+        self._move_time(arrivals[-1].received_ns)
+        self._judge(items, arrivals[-1].received_ns)
 
     def settle(self, now_ns: int) -> None:
         """Give out what was held back for records that have not come; nothing is waiting."""
-        if now_ns >= self._settled_ns + SETTLE_NS + _SETTLE_GRACE_NS:
-            self._settled_ns = now_ns // SETTLE_NS * SETTLE_NS
-            self._judge(list(self._decoder.settle()), now_ns)
+        if self._is_settled(now_ns, _SETTLE_GRACE_NS) and (items := list(self._decoder.settle())):
+            if self._begun_s is None:
+                self._begun_s = time.monotonic()
+            self._judge(items, now_ns)
 
     def watch(self, now_ns: int) -> None:
         """Say what time it is, while nothing waits: who should have been heard by now?"""
-        self._tell(self._watcher.tick(now_ns), now_ns)
+        self._tell(self._watcher.tick(now_ns))
         self._watcher.save_if_due(self.behind, now_ns)
 
     def damaged(self) -> None:
@@ -142,66 +175,136 @@ class Judge:
         """Keep the open batch for good, and what is known behind it."""
         batch = Batch(self._journal.next_number, self.behind)
         self._journal.begin(batch)
+        self._seal()
+        if self._lake is not None:
+            appended = self._lake.append(self._events, batch)
+            self._counts["stored_total", ()] += appended.stored
+        late = _summed(self._windows.store.take_late())
         # What the windows are given again after a crash changes nothing; what they were never
         # given would be missing. So they are saved first.
         self._windows.save()
         self._watcher.save(self.behind)
+        held = self._batch.close()
         saved = {
             "decoder": pickle.dumps((trailhound.__version__, self._decoder)),
+            "held": held.dump(),
             "settled_ns": b"%d" % self._settled_ns,
+            "time_ns": b"%d" % self._time_ns,
         }
-        self._journal.done(batch, saved, self._seen.items(), self._received_ns)
-        self._journal.forget_seen(self._received_ns - _SEEN_NS)
-        self._open()
+        # Of a record whose events have ids, those are enough.
+        seen = self._seen - self._batch.known_by_events()
+        self._journal.done(
+            batch, saved, ((key, self._time_ns) for key in seen), late, self._time_ns
+        )
+        self._journal.forget_seen(self._time_ns - _SEEN_NS)
+        self._open(held)
+
+    def keep_house(self) -> None:
+        """Sign a head, merge files, delete what is due; each if it is time to."""
+        now_s, now_ns = time.monotonic(), time.time_ns()
+        if self._sealer is not None:
+            self._sealer.sign_if_due(now_s, now_ns)
+        if self._lake is not None:
+            self._lake.keep_house(now_s, min(now_ns, self._time_ns or now_ns))
+
+    def close(self) -> None:
+        """End: everything is kept; what is sealed gets its head."""
+        if self._sealer is not None:
+            self._sealer.sign(time.time_ns())
+            self._sealer.close()
+        if self._lake is not None:
+            self._lake.close()
+        self._windows.close()
+        self._watcher.close()
 
     def stats(self) -> talk.Stats:
         """Return the counters."""
-        counted = ((name, labels, float(n)) for (name, labels), n in self._counts.items())
-        return talk.Stats((*counted, *self._watcher.stats()))
+        values = [(name, labels, float(n)) for (name, labels), n in self._counts.items()]
+        stream = self._windows
+        for name, counts in (
+            ("late_events_total", stream.store.state.late),
+            ("windows_full_total", stream.store.state.full),
+            ("undecided_total", stream.undecided),
+        ):
+            for rule, count in counts.items():
+                labels = (("rule", self._plan.rules[rule].info.uid),)
+                values.append((name, labels, float(count)))
+        if self._sealer is not None:
+            values.append(("ledger_records", (), float(self._sealer.size)))
+            values.append(("ledger_signed_records", (), float(self._sealer.signed)))
+        return talk.Stats((*values, *self._watcher.stats()))
+
+    def report(self) -> talk.Report:
+        """Return what a person should know beside the counters."""
+        rules = {rule.info.uid: rule.info for rule in self._plan.rules}
+        return talk.Report(
+            tuple(
+                talk.Late(late.rule, known.title, known.path, *late[1:])
+                for late in self._journal.late()
+                if (known := rules.get(late.rule)) is not None
+            )
+        )
+
+    def _seal(self) -> None:
+        records = self._batch.to_seal()
+        if self._sealer is not None:
+            self._counts["sealed_total", ()] += self._sealer.seal(records, time.monotonic())
+
+    def _is_settled(self, now_ns: int, grace_ns: int = 0) -> bool:
+        """Whether what belongs together has come since this last said so; a clock may go back."""
+        since_ns = now_ns - self._settled_ns
+        if -SETTLE_NS <= since_ns < SETTLE_NS + grace_ns:
+            return False
+        self._settled_ns = now_ns // SETTLE_NS * SETTLE_NS
+        return True
+
+    def _move_time(self, now_ns: int) -> None:
+        known_ns = self._time_ns or now_ns
+        self._time_ns = max(known_ns, min(now_ns, known_ns + _STEP_NS))
 
     def _judge(self, items: Iterable[Event | ParseFailure], received_ns: int) -> None:
         events: list[Event] = []
         for item in items:
             if isinstance(item, ParseFailure):
                 self._counts["failures_total", (("reason", item.reason),)] += 1
+                if item.lost:
+                    self._batch.gave([item.origin])
             else:
                 events.append(item)
-        fresh = self._fresh(events, received_ns)
+        fresh = self._fresh(events)
         for event in fresh:
             self._counts["events_total", (("source", event.source),)] += 1
-        self._tell(list(self._windows.take(fresh, received_ns)), received_ns)
+        if self._lake is not None:
+            self._events += [lake.Arrival(e, self._batch.raw(e), _copy(e)) for e in fresh]
+        self._tell(list(self._windows.take(fresh, received_ns)))
         repeats = {id(event) for event in events} - {id(event) for event in fresh}
-        self._tell(self._watcher.take(events, repeats, self.behind, received_ns), received_ns)
+        self._tell(self._watcher.take(events, repeats, self.behind, received_ns))
 
     @property
     def _windows(self) -> Stream:
         assert self._stream is not None  # noqa: S101 - made when the rules were read
         return self._stream
 
-    def _fresh(self, events: Sequence[Event], received_ns: int) -> list[Event]:
+    def _fresh(self, events: Sequence[Event]) -> list[Event]:
         """Return the events that were not there before; count the others."""
-        keys = [self._key(event) for event in events]
-        known = self._journal.known(keys)
+        # What has an id of its sender is the same wherever it comes from. Lines of text may say
+        # the same twice and mean it: those are known by the place of their record alone.
+        keys = {id(e): _event_key(e) for e in events if e.envelope.request_uid}
+        known = self._journal.known(list(keys.values()))
         fresh = []
-        for key, event in zip(keys, events, strict=True):
-            if key in known or key in self._seen:
+        for event in events:
+            key = keys.get(id(event))
+            if key is not None and (key in known or key in self._seen):
                 self._counts["repeats_total", (("source", event.source),)] += 1
-            else:
-                self._seen[key] = received_ns
-                fresh.append(event)
+                self._batch.gave(event.origins, repeat=True, named=True)
+                continue
+            if key is not None:
+                self._seen.add(key)
+            self._batch.gave(event.origins, named=key is not None)
+            fresh.append(event)
         return fresh
 
-    def _key(self, event: Event) -> bytes:
-        # What has an id of its sender is the same wherever it comes from. Lines of text may say
-        # the same twice and mean it: there, only the place tells what was sent again.
-        key = event.uid
-        if not event.envelope.request_uid:
-            place = event.origins[0]
-            position = self._positions.get(place.line, "") or str(place.line)
-            key = f"{key} {position} {place.element}"
-        return hashlib.blake2b(key.encode(), digest_size=16).digest()
-
-    def _tell(self, findings: Sequence[Finding], received_ns: int) -> None:
+    def _tell(self, findings: Sequence[Finding]) -> None:
         if not findings:
             return
         # A crash may lead to the same findings by other steps: what counts is whether they say
@@ -219,7 +322,7 @@ class Judge:
                 fresh[finding.uid] = structs.replace(finding, revision=revision), said
         tell = [finding for finding, _ in fresh.values()]
         sizes = self._log.append(tell)
-        until_ns = received_ns + _AMENDED_NS
+        until_ns = self._time_ns + _AMENDED_NS
         noted = [
             (f.uid, f.revision, said, until_ns if f.group or f.reason else 0)
             for f, said in fresh.values()
@@ -236,6 +339,23 @@ class Judge:
             if version == trailhound.__version__ and isinstance(decoder, Decoder):
                 return decoder
         return Decoder(all_sources())
+
+
+def _event_key(event: Event) -> bytes:
+    return hashlib.blake2b(event.uid.encode(), digest_size=16).digest()
+
+
+def _copy(event: Event) -> str:
+    """Return what tells events of the same content apart in the lake: where the queue has them."""
+    place = event.origins[0]
+    return f"{place.line}#{place.element}" if place.element else str(place.line)
+
+
+def _summed(late: Iterable[tuple[str, Event]]) -> list[Late]:
+    times: dict[str, list[int]] = {}
+    for rule, event in late:
+        times.setdefault(rule, []).append(event.envelope.time_ns)
+    return [Late(rule, len(found), min(found), max(found)) for rule, found in times.items()]
 
 
 def _said(finding: Finding) -> bytes:

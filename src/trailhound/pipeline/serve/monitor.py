@@ -1,17 +1,24 @@
 """How a running service does, for probes and for Prometheus."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept
 from trailhound.intake.http.contract import HttpRoute
 from trailhound.intake.pulling import Progress
+from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.condition import Condition
+from trailhound.pipeline.serve.settings import Settings
+from trailhound.sinks.wording import rfc3339
 
 Sample = tuple[str, tuple[tuple[str, str], ...], float]
 """Name without prefix, labels, value."""
 
+_DAY_NS = 86_400 * 10**9
 _HELP = {
     "accepted_total": "Records acknowledged to senders.",
     "datagrams_lost_total": "Syslog datagrams that came while the queue was full.",
@@ -35,12 +42,24 @@ _HELP = {
     "events_missing_total": "Numbers of numbered events that never came.",
     "requests_unended_total": "Requests to an API server of which no end came.",
     "watch_full_total": "Sightings of somebody for whom the watch had no room.",
+    "records_repeated_total": "Records left out because the same was there before.",
+    "redacted_values_total": "Secrets replaced by keyed hashes.",
+    "sealed_total": "Records appended to the ledger.",
+    "stored_total": "Events stored in the lake.",
+    "ledger_records": "Records in the ledger.",
+    "ledger_signed_records": "Records in the ledger that are under a signed head.",
+    "late_events_total": "Events that came too late for a rule; they are in the lake.",
+    "windows_full_total": "How often a rule over several events let go of something: a bound.",
+    "undecided_total": "Events on which a pattern of a rule took too long.",
     "queue_damage_total": "Stretches of the queue that the disk lost.",
 }
 
 
 def routes(
-    condition: Condition, held_bytes: Callable[[], int], next_number: Callable[[], int]
+    condition: Condition,
+    settings: Settings,
+    held_bytes: Callable[[], int],
+    next_number: Callable[[], int],
 ) -> tuple[HttpRoute, ...]:
     """Return the routes that tell how a service does."""
 
@@ -68,7 +87,21 @@ def routes(
         ]
         return web.Response(text=exposition(samples), content_type="text/plain", charset="utf-8")
 
+    async def status(_request: web.Request, _accept: Accept) -> web.Response:
+        report = condition.report
+        return web.json_response(
+            {
+                "ready": condition.ready,
+                "rules": condition.rules,
+                "waiting": max(0, next_number() - (condition.done or next_number())),
+                "queue_bytes": held_bytes(),
+                "detector_restarts": condition.restarts,
+                "late": [_late(one, settings.lake_folder) for one in report.late],
+            }
+        )
+
     return (
+        HttpRoute("GET", "/status", status, "How it does, for people", role="read"),
         HttpRoute("GET", "/healthz", alive, "Whether the service runs", role=None),
         HttpRoute("GET", "/readyz", ready, "Whether rules are loaded and judged", role=None),
         HttpRoute("GET", "/metrics", metrics, "Counters for Prometheus", role="read"),
@@ -83,6 +116,26 @@ def _pulled(pull: Progress) -> Iterator[Sample]:
     for name, counts in (("pull_lag", pull.lag), ("pull_lost_total", pull.lost)):
         for place, count in sorted(counts.items()):
             yield name, (intake, ("place", place)), count
+
+
+def _late(late: talk.Late, lake: Path) -> dict[str, Any]:
+    rule = late.path if Path(late.path).exists() else late.rule
+    command = ["trailhound", "hunt", "--lake", str(lake), "--rule", rule]
+    # What else the rule needs may lie before and behind.
+    for option, time_ns in (
+        ("--since", late.first_ns - _DAY_NS),
+        ("--until", late.last_ns + _DAY_NS),
+    ):
+        if moment := rfc3339(time_ns):
+            command += [option, moment]
+    return {
+        "rule": late.rule,
+        "title": late.title,
+        "events": late.events,
+        "first": rfc3339(late.first_ns),
+        "last": rfc3339(late.last_ns),
+        "hunt": shlex.join(command),
+    }
 
 
 def exposition(samples: Iterable[Sample]) -> str:

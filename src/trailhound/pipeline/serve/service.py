@@ -76,7 +76,10 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._detector.reload)
         self._detector.start()
         monitoring = monitor.routes(
-            self.condition, lambda: self.queue.held_bytes, lambda: self.queue.next_number
+            self.condition,
+            self._settings,
+            lambda: self.queue.held_bytes,
+            lambda: self.queue.next_number,
         )
         try:
             async with AsyncExitStack() as closing:
@@ -197,6 +200,8 @@ class _Detector:
                 self._queue.forget(report.number)
             case talk.Stats():
                 condition.stats = report
+            case talk.Report():
+                condition.report = report
 
 
 def _locked(folder: Path) -> int:

@@ -2,13 +2,52 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from trailhound.model.errors import TrailhoundError
 
 GIB = 1024**3
+
+
+class LakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where events are kept, to hunt in."""
+
+    enabled: bool = True
+    """Whether events are kept."""
+    path: str = ""
+    """Folder of the lake. Empty: `lake` in the state folder."""
+    keep_days: dict[str, Annotated[int, msgspec.Meta(ge=1, le=36500)]] = {}
+    """Source → days for which its events are kept; `"*"` stands for sources not named. What is
+    said here holds for the lake; a source of which nothing is said is kept for ever."""
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where records are sealed, so that later changes can be proven."""
+
+    enabled: bool = True
+    """Whether records are sealed."""
+    path: str = ""
+    """Folder of the ledger, which must be for `serve` alone. Empty: `ledger` in the state
+    folder. Made if missing."""
+    name: str = ""
+    """Names a ledger that is made: `audit.example.com/host-1`. Empty: the name of this host."""
+    key_file: str = ""
+    """Private key that signs. Empty: beside the ledger, `ledger.key`. Made if missing."""
+    keep_records: bool = True
+    """Whether a ledger that is made keeps the redacted records beside their hashes."""
+    head_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
+    """How long a record waits for a signed head at most."""
+
+
+class RedactionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Secrets are replaced by keyed hashes before anything but the queue holds them."""
+
+    enabled: bool = True
+    """Whether secrets are replaced."""
+    key_file: str = ""
+    """Key of the hashes. Empty: beside the ledger, `ledger.redaction-key`. Made if missing."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,12 +161,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     intakes listen on loopback only."""
     queue_bytes: int = 4 * GIB
     """Disk that records may take while they wait to be judged; then senders are told to wait."""
+    lake: LakeSettings = LakeSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    redaction: RedactionSettings = RedactionSettings()
     http: HttpSettings = HttpSettings()
     forward: ForwardSettings = ForwardSettings()
     syslog: SyslogSettings = SyslogSettings()
     files: FilesSettings = FilesSettings()
     kafka: KafkaSettings = KafkaSettings()
     nats: NatsSettings = NatsSettings()
+
+    @property
+    def lake_folder(self) -> Path:
+        """Where the lake lies."""
+        return Path(self.lake.path or Path(self.state) / "lake")
+
+    @property
+    def ledger_folder(self) -> Path:
+        """Where the ledger lies."""
+        return Path(self.ledger.path or Path(self.state) / "ledger")
 
 
 def load_settings(path: Path) -> Settings:

@@ -42,8 +42,28 @@ class Stats(msgspec.Struct, frozen=True, tag=True, array_like=True):
     values: tuple[tuple[str, tuple[tuple[str, str], ...], float], ...]
 
 
+class Late(msgspec.Struct, frozen=True, array_like=True):
+    """What came too late for a rule over several events."""
+
+    rule: str
+    """Its uid."""
+    title: str
+    path: str
+    """Its file."""
+    events: int
+    first_ns: int
+    last_ns: int
+    """Event times of the first and the last of them."""
+
+
+class Report(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """From the detector: what a person should know beside the counters."""
+
+    late: tuple[Late, ...] = ()
+
+
 ToDetector = Mark | Reload | Stop
-FromDetector = Ready | Done | Stats
+FromDetector = Ready | Done | Stats | Report
 
 _encode = msgspec.msgpack.Encoder().encode
 _to = msgspec.msgpack.Decoder(ToDetector)

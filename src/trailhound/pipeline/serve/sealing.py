@@ -1,0 +1,224 @@
+"""Records of the queue into the ledger, each once.
+
+The place of a leaf is the number of its record in the queue. Numbers only grow, so the last leaf
+says how far the ledger has come: what a crash has read again below it is there already.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from trailhound.ledger.keys import new_redaction_key, read_redactor, read_signer, write_secret
+from trailhound.ledger.leaf import EntryError, Sealed, leaf_entry, parse_leaf
+from trailhound.ledger.log import SETTINGS, Ledger, create
+from trailhound.ledger.notes import Signer
+from trailhound.ledger.redaction import Redacted
+from trailhound.ledger.tiles import WIDTH, TileReader
+from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.serve.settings import Settings
+
+Redact = Callable[[bytes], Redacted]
+_UNSIGNED_LIMIT = 65_536
+"""Entries that wait for a head at most: the ledger reads as many again when it is opened."""
+
+
+class Numbered(Struct, frozen=True):
+    """A record on its way into the ledger."""
+
+    number: int
+    """In the queue."""
+    peer: str
+    received_ns: int
+    safe: Redacted
+
+    def sealed(self) -> Sealed:
+        """Return its leaf, and the record."""
+        entry = leaf_entry(
+            self.safe, source=self.peer, place=str(self.number), received_ns=self.received_ns
+        )
+        return Sealed(entry, self.safe.data)
+
+
+def open_redaction(settings: Settings) -> Redact:
+    """Return what redacts records; makes the key where there is none.
+
+    Raises:
+        TrailhoundError: The key cannot be made or read.
+    """
+    if not settings.redaction.enabled:
+        return Redacted
+    path = _key_path(settings, settings.redaction.key_file, "redaction-key")
+    if not path.exists():
+        _make_secret(path, new_redaction_key())
+    return read_redactor(path).redact
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger of a service, made where there is none.
+
+    Raises:
+        TrailhoundError: It cannot be made or opened.
+    """
+    folder = settings.ledger_folder
+    key = _key_path(settings, settings.ledger.key_file, "key")
+    if not key.exists():
+        if (folder / SETTINGS).exists():
+            raise TrailhoundError(f"{folder} has no private key: {key} is missing")
+        _make_secret(key, Signer.generate(_name(settings)).secret_text())
+    signer = read_signer(key)
+    if not (folder / SETTINGS).exists():
+        # Made beside its place, so that a crash leaves a ledger or none.
+        fresh = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        create(fresh, signer, keep_records=settings.ledger.keep_records)
+        try:
+            os.rename(fresh, folder)
+        except OSError as error:
+            raise TrailhoundError(f"cannot make a ledger in {folder}: {error.strerror}") from None
+    return Ledger(folder, signer)
+
+
+class Sealer:
+    """Appends records of the queue to a ledger, and signs its heads."""
+
+    def __init__(self, ledger: Ledger, head_s: int) -> None:
+        """Take up where the ledger is.
+
+        Args:
+            ledger: of this queue alone.
+            head_s: how long a record waits for a signed head, seconds.
+
+        Raises:
+            TrailhoundError: The ledger holds something else than records of a queue.
+        """
+        self._ledger = ledger
+        self._head_s = head_s
+        self._unsigned_s: float | None = None
+        self._last = _number(ledger.reader(), ledger.size - 1) if ledger.size else 0
+        if ledger.size > ledger.head.size:
+            self._unsigned_s = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """Where the ledger lies."""
+        return self._ledger.folder
+
+    @property
+    def size(self) -> int:
+        """Records in the ledger."""
+        return self._ledger.size
+
+    @property
+    def signed(self) -> int:
+        """Records under its last head."""
+        return self._ledger.head.size
+
+    def seal(self, records: Sequence[Numbered], now_s: float) -> int:
+        """Append records that are not there yet, in the order of their numbers.
+
+        Args:
+            records: numbers only grow from call to call, but for what a crash has read again.
+            now_s: a clock that only goes forward, seconds.
+
+        Returns:
+            How many were appended. All of them are on disk.
+
+        Raises:
+            TrailhoundError: The disk does not take them; or the ledger has other records under
+                these numbers, so that it is not of this queue.
+        """
+        again = [record for record in records if record.number <= self._last]
+        if again:
+            self._compare(again)
+        fresh = records[len(again) :]
+        if fresh:
+            self._ledger.append([record.sealed() for record in fresh])
+            self._last = fresh[-1].number
+            if self._unsigned_s is None:
+                self._unsigned_s = now_s
+        return len(fresh)
+
+    def sign_if_due(self, now_s: float, now_ns: int) -> bool:
+        """Sign a head if records have waited long enough for one; return whether it did.
+
+        Args:
+            now_s: a clock that only goes forward, seconds.
+            now_ns: the time that the head bears, UTC nanoseconds.
+        """
+        since_s = self._unsigned_s
+        waiting = self._ledger.size - self._ledger.head.size
+        if since_s is None or (now_s - since_s < self._head_s and waiting < _UNSIGNED_LIMIT):
+            return False
+        self.sign(now_ns)
+        return True
+
+    def sign(self, now_ns: int) -> None:
+        """Sign a head over everything, where there is something that is under none."""
+        if self._ledger.size > self._ledger.head.size:
+            self._ledger.sign_head(now_ns)
+        self._unsigned_s = None
+
+    def index_of(self, reader: TileReader, number: int) -> int | None:
+        """Return the index of the leaf of a record; None where it was left out, or came before.
+
+        Raises `TrailhoundError` where the ledger cannot be read.
+        """
+        if not 0 < number <= self._last:
+            return None
+        # Between two leaves lie at least as many numbers as leaves.
+        size = reader.size
+        high = min(number - 1, size - 1)
+        low = max(0, number - 1 - (self._last - size))
+        while low < high:
+            middle = (low + high) // 2
+            if _number(reader, middle) < number:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low == high and _number(reader, low) == number else None
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+    def _compare(self, records: Sequence[Numbered]) -> None:
+        reader = self._ledger.reader()
+        for record in records:
+            index = self.index_of(reader, record.number)
+            if index is None:
+                continue  # known as sent again when it was first read
+            if reader.bundle(index // WIDTH)[index % WIDTH] != record.sealed().entry:
+                raise TrailhoundError(
+                    f"{self.folder} holds another record {record.number} than the queue: it is the "
+                    "ledger of another queue, or one of them was put back from a copy"
+                )
+
+
+def _number(reader: TileReader, index: int) -> int:
+    try:
+        return int(parse_leaf(reader.bundle(index // WIDTH)[index % WIDTH]).place)
+    except (EntryError, ValueError):
+        raise TrailhoundError(
+            f"entry {index} of the ledger is no record of a queue: `serve` needs one of its own"
+        ) from None
+
+
+def _name(settings: Settings) -> str:
+    return settings.ledger.name or socket.gethostname() or "trailhound"
+
+
+def _key_path(settings: Settings, given: str, suffix: str) -> Path:
+    folder = settings.ledger_folder
+    return Path(given) if given else folder.with_name(f"{folder.name}.{suffix}")
+
+
+def _make_secret(path: Path, text: str) -> None:
+    # Made beside its place, so that a crash leaves a whole key or none.
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    write_secret(fresh, text)
+    os.rename(fresh, path)

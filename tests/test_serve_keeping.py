@@ -1,0 +1,234 @@
+"""What `trailhound serve` keeps: redacted, in the lake and in the ledger, each thing once."""
+
+import json
+import shlex
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import Serving, event_list, sealed, stored
+from trailhound.cli.main import main
+from trailhound.intake.arrivals import Arrival
+from trailhound.lake.lake import Lake
+from trailhound.lake.sql_shell import ask
+from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.serve.journal import Journal
+from trailhound.pipeline.serve.judging import Judge
+from trailhound.pipeline.serve.settings import (
+    LakeSettings,
+    LedgerSettings,
+    RedactionSettings,
+    Settings,
+)
+
+DEMO = Path(__file__).parents[1] / "examples/demo"
+SECRET = "correct-horse-7"
+PLAIN = "builtin = false"
+LOGIN = b"Nov 12 10:00:00 web sshd[77]: Failed password for root from 203.0.113.9 port 22 ssh2"
+
+
+def kubernetes(count: int) -> list[bytes]:
+    return (DEMO / "kubernetes/audit.log").read_bytes().splitlines()[:count]
+
+
+def with_secret(line: bytes) -> bytes:
+    event = json.loads(line)
+    event["auditID"] = "5d1bb1a1-0c35-4c77-9f0a-5a1d5d0e8a77"
+    event["requestURI"] = f"/api/v1/namespaces/a/pods/p/exec?command=mysql&command=-p{SECRET}"
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def test_everything_is_kept_redacted_and_once(tmp_path: Path, capsys) -> None:
+    lines = [*kubernetes(60), with_secret(kubernetes(1)[0])]
+    text = LOGIN + b"\n" + LOGIN + b"\nno source knows this\n"
+    serving = Serving(tmp_path, PLAIN).start()
+    serving.wait()
+    for size in (61, 20):  # the same again, and the same in other requests
+        for at in range(0, 61, size):
+            assert (
+                serving.post("/kubernetes/audit", event_list(lines[at : at + size])).status == 200
+            )
+        assert serving.post("/ingest", text).status == 200
+        serving.wait_kept()
+    assert serving.metric('records_repeated_total{intake="http"}') == 3
+    assert serving.metric("sealed_total") == 64
+    assert serving.metric("stored_total") == 63
+    assert serving.metric("redacted_values_total") == 2
+    assert serving.stop() == 0
+
+    records = sealed(serving)
+    assert len(records) == 64
+    assert list(records.values())[61:] == text.splitlines()
+    assert list(records.values())[:60] == lines[:60]
+    events = stored(serving)
+    assert Counter(event.source for event in events) == {"k8s_audit": 61, "linux_auth": 2}
+    assert len({event.envelope.request_uid for event in events}) == 62
+    assert b"redacted:hmac-sha256:" in records[61]
+    for path in (tmp_path / "state").rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes()
+    assert not any(SECRET in json.dumps(event.document) for event in events)
+
+    state = str(tmp_path / "state")
+    key = f"{state}/ledger/key.pub"
+    assert main(["verify", "ledger", f"{state}/ledger", "--key", key, "--record", "63"]) == 0
+    assert "64 kept records held against their entries" in capsys.readouterr().out
+    assert main(["hunt", "--lake", f"{state}/lake", "src_ip:203.0.113.9"]) == 0
+    assert capsys.readouterr().out.count("203.0.113.9") >= 2
+
+
+def raws(serving: Serving) -> list[bytes]:
+    answer = ask(Lake(serving.folder / "state/lake"), "SELECT raw FROM events")
+    return [row[0] for row in answer.rows]
+
+
+def judge_of(folder: Path, **settings: Any) -> Judge:
+    folder.mkdir(exist_ok=True)
+    whole = Settings(state=str(folder), builtin=False, **settings)
+    return Judge(whole, Journal(folder / "journal.sqlite"))
+
+
+def arrivals(lines: list[bytes], at_s: float, position: str = "file") -> list[Arrival]:
+    at_ns = 1_796_000_000_000_000_000 + int(at_s * 10**9)
+    return [Arrival(line, "files/a", at_ns, f"{position}#{n}") for n, line in enumerate(lines)]
+
+
+def test_what_a_reader_holds_back_is_known_when_it_is_sent_again(tmp_path: Path) -> None:
+    lines = (DEMO / "bastion/audit.log").read_bytes().splitlines()
+    first = next(line for line in lines if line.startswith(b"type=SYSCALL"))
+    stamp = first.split(b"msg=")[1].split(b" ")[0]
+    parts = [line for line in lines if stamp in line]
+    assert len(parts) > 2
+    judge = judge_of(tmp_path)
+    judge.take(1, arrivals(parts[:2], 0))
+    judge.keep()
+    judge.close()
+    judge = judge_of(tmp_path)
+    judge.take(3, arrivals(parts[:2], 1))
+    judge.keep()
+    judge.take(5, arrivals(parts, 1.5))
+    judge.settle(1_796_000_000_000_000_000 + 20 * 10**9)
+    judge.settle(1_796_000_000_000_000_000 + 40 * 10**9)
+    judge.keep()
+    judge.close()
+    state = Serving(tmp_path / "s")
+    (tmp_path / "s/state").symlink_to(tmp_path)
+    assert list(sealed(state).values()) == parts
+    (event,) = stored(state)
+    assert len(event.origins) == len(parts)
+    (raw,) = raws(state)
+    assert raw == b"\n".join(parts)
+
+
+def test_clocks_that_jump_change_nothing(tmp_path: Path) -> None:
+    day_s = 86_400
+    batches = [kubernetes(60)[at : at + 10] for at in range(0, 60, 10)]
+    judge = judge_of(tmp_path)
+    number = 1
+    for again in (False, True):
+        jumps = (0, 400 * day_s, -3 * day_s, 1, 9000 * day_s, 2)
+        for lines, at_s in zip(batches, jumps, strict=True):
+            judge.take(number, arrivals(lines, at_s, f"{lines[0][:80]!r}"))
+            number += len(lines)
+            if again:
+                judge.take(number, arrivals([LOGIN], -at_s, f"login {at_s}"))
+                number += 1
+            judge.keep()
+            judge.keep_house()
+        judge.close()
+        judge = judge_of(tmp_path)
+    judge.close()
+    state = Serving(tmp_path / "s")
+    (tmp_path / "s/state").symlink_to(tmp_path)
+    assert len(sealed(state)) == 66  # what came again was known, however long ago it seemed
+    assert Counter(event.source for event in stored(state)) == {"k8s_audit": 60, "linux_auth": 6}
+
+
+GUESSING = """\
+title: Password was wrong
+id: 7d1b3f52-0c35-4c77-9f0a-5a1d5d0e8a12
+name: wrong
+logsource: {product: linux, service: sshd}
+detection:
+  keywords: ["Failed password"]
+  condition: keywords
+level: low
+---
+title: Guessing
+id: 7d1b3f52-0c35-4c77-9f0a-5a1d5d0e8a13
+correlation:
+  type: event_count
+  rules: [wrong]
+  timespan: 5m
+  condition: {gte: 2}
+level: medium
+"""
+
+
+def test_what_came_too_late_is_counted_and_can_be_hunted(tmp_path: Path, capsys) -> None:
+    rule = tmp_path / "guessing.yml"
+    rule.write_text(GUESSING)
+    serving = Serving(tmp_path, f'{PLAIN}\nrules = ["{rule}"]').start()
+    serving.wait()
+    stamp = "2026-11-{:02}T10:00:0{}Z web sshd[7]: Failed password for root from 203.0.113.9 port 2"
+    for day in (24, 20):
+        lines = [stamp.format(day, second) for second in range(3)]
+        serving.post("/ingest", "\n".join(lines).encode())
+        serving.wait_kept()
+    (late,) = json.loads(serving.get("/status"))["late"]
+    assert (late["title"], late["events"]) == ("Guessing", 3)
+    assert (late["first"], late["last"]) == ("2026-11-20T10:00:00Z", "2026-11-20T10:00:02Z")
+    uid = "7d1b3f52-0c35-4c77-9f0a-5a1d5d0e8a13"
+    assert serving.metric(f'late_events_total{{rule="{uid}"}}') == 3
+    assert serving.stop() == 0
+    assert len({f["uid"] for f in serving.findings() if f["rule"]["title"] == "Guessing"}) == 1
+    capsys.readouterr()
+    assert main([*shlex.split(late["hunt"])[1:], "--format", "ndjson"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["time"] for one in found if one["rule"]["title"] == "Guessing"] == [
+        "2026-11-20T10:00:02Z"
+    ]
+
+
+@pytest.mark.slow
+def test_what_is_held_back_is_given_out_when_nothing_follows(tmp_path: Path) -> None:
+    line = (DEMO / "bastion/audit.log").read_bytes().splitlines()[0]
+    serving = Serving(tmp_path, PLAIN).start()
+    serving.wait()
+    serving.post("/ingest", line)
+    until = time.monotonic() + 60
+    while not serving.metric("stored_total"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert serving.stop() == 0
+    assert len(stored(serving)) == 1
+
+
+def test_keeping_can_be_turned_off(tmp_path: Path) -> None:
+    judge = judge_of(
+        tmp_path,
+        lake=LakeSettings(enabled=False),
+        ledger=LedgerSettings(enabled=False),
+        redaction=RedactionSettings(enabled=False),
+    )
+    judge.take(1, arrivals(kubernetes(5), 0))
+    judge.keep()
+    judge.keep_house()
+    judge.close()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names.isdisjoint({"lake", "ledger", "ledger.key", "ledger.redaction-key"})
+
+
+def test_a_ledger_of_something_else_is_refused(tmp_path: Path) -> None:
+    seals = tmp_path / "seals"
+    assert main(["ledger", "init", str(seals), "--name", "x"]) == 0
+    log = tmp_path / "auth.log"
+    log.write_bytes(b"\n".join([LOGIN] * 3))
+    assert main(["seal", str(log), "--ledger", str(seals), "-q"]) == 0
+    judge = judge_of(tmp_path / "s", ledger=LedgerSettings(path=str(seals)))
+    judge.take(1, arrivals(kubernetes(5), 0))
+    with pytest.raises(TrailhoundError, match="holds another record 1 than the queue"):
+        judge.keep()
+    judge.close()
