@@ -55,6 +55,8 @@ class Serving:
         return subprocess.Popen(
             [
                 sys.executable,
+                "-X",
+                "faulthandler",
                 "-m",
                 "trailhound.cli.main",
                 "serve",
@@ -76,7 +78,10 @@ class Serving:
             except (http.client.HTTPException, OSError):
                 assert self._process is not None
                 assert self._process.poll() is None, self.log
-                assert time.monotonic() < until, self.log
+                if time.monotonic() > until:
+                    self._process.send_signal(signal.SIGABRT)  # it says where it is
+                    self._process.wait()
+                    raise AssertionError(self.log) from None
                 time.sleep(0.02)
             else:
                 return
