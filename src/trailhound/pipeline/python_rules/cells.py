@@ -48,6 +48,9 @@ _SEVERITIES = ("INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL", "DEFAULT")
 _FRAME_OF_TRACE = re.compile(r'File "([^"\n]*)", line (\d+) in (\S+)')
 _Said = TypeVar("_Said")
 
+Mode = Literal["judge", "test", "mock"]
+"""What a process is for: events; tests; tests in which names are replaced."""
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """What one program may use."""
@@ -62,20 +65,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Processor time of a process; it is replaced well before."""
 
 
-class FunctionError(Struct, frozen=True):
-    """What a function failed with in a test; as `PythonError`, for policies as well."""
-
-    function: str
-    reason: str
-    line: int = 0
-
-
 class Trial(Struct, frozen=True):
     """What every function of a program returned in a test."""
 
     outputs: dict[str, Any]
     """By function; a function that is missing or failed is not there."""
-    errors: tuple[FunctionError, ...]
+    errors: tuple[PythonError, ...]
 
 
 class _Start(Struct):
@@ -213,9 +208,7 @@ class Cell:
         zygote: Zygote,
         limits: Limits,
         program: PythonProgram,
-        *,
-        function: str = "rule",
-        tested: bool = False,
+        mode: Mode = "judge",
     ):
         self.program = program
         self.used_s = 0.0
@@ -226,7 +219,7 @@ class Cell:
         self._heard = bytearray()
         self._pid, self._socket = zygote.cell(limits)
         described = msgspec.to_builtins(msgspec.structs.replace(program, defaults=()))
-        self._send(marshal.dumps({**described, "function": function, "tested": tested}))
+        self._send(marshal.dumps({**described, "mode": mode}))
         start = self._receive(msgspec.json.Decoder(_Start))
         if start.failed is not None:
             self.end()

@@ -3,7 +3,7 @@
 import marshal
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from trailhound.pipeline.python_rules.cells import (
     Cell,
     CellEnded,
     Limits,
+    Mode,
     NotLoaded,
     Trial,
     Zygote,
@@ -30,8 +31,8 @@ _ALLOWANCE_S = 20.0
 _ALLOWANCE_EVENT_S = 0.02
 _NOT_JSON = "the event is not plain JSON data"
 
-_Key = tuple[str, str, bool]
-"""Rule, function that decides, whether it is a test."""
+_Key = tuple[str, Mode]
+"""Rule, and what its process is for."""
 
 
 class RuleCost(Struct):
@@ -143,24 +144,23 @@ class PythonWorkers:
         self,
         program: PythonProgram,
         document: Any,
-        mocks: Mapping[str, Any] | None = None,
-        function: str = "rule",
+        mocks: Sequence[tuple[str, Any]] = (),
     ) -> Trial:
         """Ask every function of a program about one document, as a test does.
 
         Args:
-            program: The rule or policy.
-            document: An event, or for a policy a resource, as plain JSON data.
-            mocks: Name in the program's module → what the object of that name returns instead.
-            function: `rule` or `policy`.
+            program: The rule.
+            document: An event, as plain JSON data.
+            mocks: Name in the program's module, and what the object of that name returns instead.
 
         Raises:
-            CellEnded: The program cannot be loaded, or its process died over this document.
+            NotLoaded: The program cannot be loaded.
+            CellEnded: Its process ended over this document.
         """
-        key = (program.rule_id, function, True)
+        key: _Key = (program.rule_id, "mock" if mocks else "test")
         with self._turn(program.rule_id):
             cell = self._taken(program, key)
-            trial = cell.trial(marshal.dumps(document), list((mocks or {}).items()))
+            trial = cell.trial(marshal.dumps(document), mocks)
             self._given_back(key, cell)
             return trial
 
@@ -190,12 +190,18 @@ class PythonWorkers:
         self, program: PythonProgram, batch: list[bytes], cost: RuleCost
     ) -> list[PythonAnswer]:
         """Return answers to the first documents of a batch, up to one that its process ended at."""
-        key = (program.rule_id, "rule", False)
+        key: _Key = (program.rule_id, "judge")
         answers: list[PythonAnswer] = []
+        # What the whole batch adds to the allowance is there at its end only.
+        allowed_s = self._allowance_s + _ALLOWANCE_EVENT_S * (cost.events + len(batch))
+        until = time.monotonic() + allowed_s - cost.wall_s
         try:
             cell = self._taken(program, key)
             for answer in cell.answers(batch):
-                answers.append(answer)  # noqa: PERF402 - what came before an end is kept
+                answers.append(answer)
+                if time.monotonic() > until:
+                    cell.end()
+                    return answers
         except CellEnded as ended:
             if not self._started().alive:
                 # Something else ended them all: the rest is judged again, by a new process.
@@ -233,10 +239,9 @@ class PythonWorkers:
             if cell.usable and cell.program == program:
                 return cell
             cell.end()
-        _, function, tested = key
         zygote = self._started()
         try:
-            return Cell(zygote, self._limits, program, function=function, tested=tested)
+            return Cell(zygote, self._limits, program, key[1])
         except OSError:
             # The machine ran out of something and ended it. Its cells have ended with it.
             zygote.close()
@@ -244,7 +249,7 @@ class PythonWorkers:
                 if self._zygote is zygote:
                     self._zygote = None
         try:
-            return Cell(self._started(), self._limits, program, function=function, tested=tested)
+            return Cell(self._started(), self._limits, program, key[1])
         except OSError as error:
             raise TrailhoundError(f"rules in Python cannot run: {error}") from None
 

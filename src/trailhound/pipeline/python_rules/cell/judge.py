@@ -59,16 +59,16 @@ def answer(program: Program, document: Any, cpu_s: float) -> dict[str, Any]:
 
 
 def trial(
-    program: Program, document: Any, mocks: list[tuple[str, Any]], function: str, cpu_s: float
+    program: Program, document: Any, mocks: list[tuple[str, Any]], cpu_s: float
 ) -> dict[str, Any]:
-    """Ask every function, whatever `function` (rule or policy) says, as for a test.
+    """Ask every function, whatever `rule` says, as for a test.
 
     Returns:
         What each function returned, and the errors of those that failed.
     """
     errors: list[dict[str, Any]] = []
     said: dict[str, Any] = {}
-    event = document if function == "policy" else _event(program, document)
+    event = _event(program, document)
     absent = [name for name, _ in mocks if not hasattr(program.module, name)]
     if absent:
         reason = f"AttributeError: a mock is of {absent[0]!r}, which the rule does not have"
@@ -80,8 +80,8 @@ def trial(
         for name, value in mocks:
             setattr(program.module, name, MagicMock(return_value=value))
     try:
-        for name in (function, *_AFTER_RULE):
-            if hasattr(program.module, name) or name == function:
+        for name in ("rule", *_AFTER_RULE):
+            if hasattr(program.module, name):
                 value = _asked(program, name, event, cpu_s, errors)
                 if value is not None:
                     said[name] = value
@@ -183,10 +183,6 @@ def _severity(name: str, returned: Any) -> str:
     return text
 
 
-def _unique(name: str, returned: Any) -> str:
-    return _text(name, returned)
-
-
 def _destinations(name: str, returned: Any) -> list[str] | None:
     if returned is None:
         return None
@@ -213,10 +209,9 @@ def _context(name: str, returned: Any) -> Any:
 
 _TAKEN: dict[str, Callable[[str, Any], Any]] = {
     "rule": _verdict,
-    "policy": _verdict,
     "title": _text,
     "dedup": _text,
-    "unique": _unique,
+    "unique": _text,
     "severity": _severity,
     "description": _text,
     "reference": _text,

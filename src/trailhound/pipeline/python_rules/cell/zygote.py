@@ -167,7 +167,7 @@ def _serve(lock: Lock, limits: dict[str, Any]) -> None:
     logging.disable(logging.CRITICAL)
     lock.for_loading()
     load_standard_library(described)
-    if described["tested"]:
+    if described["mode"] == "mock":
         import unittest.mock  # noqa: F401, PLC0415 - slow
     lock.for_running()
     try:
@@ -176,9 +176,8 @@ def _serve(lock: Lock, limits: dict[str, Any]) -> None:
             program = Program(described)
         finally:
             judge.with_timers(0)
-        function = described["function"]
-        if not hasattr(program.module, function):
-            raise AttributeError(f"there is no function {function}(event)")
+        if not hasattr(program.module, "rule"):
+            raise AttributeError("there is no function rule(event)")
     except BaseException as error:
         reason, line = judge.described(error, described["path"], _LOADING * cpu_s)
         _write({"failed": judge.failure("", reason, line)})
@@ -188,11 +187,10 @@ def _serve(lock: Lock, limits: dict[str, Any]) -> None:
         request = _read()
         for packed in request["documents"]:
             document = marshal.loads(packed)  # noqa: S302 - as above
-            if described["tested"]:
-                mocks = request["mocks"]
-                _write(judge.trial(program, document, mocks, function, cpu_s))
-            else:
+            if described["mode"] == "judge":
                 _write(judge.answer(program, document, cpu_s))
+            else:
+                _write(judge.trial(program, document, request["mocks"], cpu_s))
 
 
 def _be_first_to_go() -> None:
