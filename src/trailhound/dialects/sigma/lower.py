@@ -39,6 +39,11 @@ Blocks = dict[str, tuple[str, bool, Any]]
 """Stand-in field name → (field, every, definition) of the array blocks taken out of a rule."""
 
 
+def is_block(key: str) -> bool:
+    """Whether a key of a detection, read from a file, means an array block or stands for one."""
+    return _BLOCK_KEY.match(key) is not None or key.startswith(_BLOCK_FIELD)
+
+
 class BadCondition(Exception):
     """The condition of a rule asks for something that its detections do not have."""
 
