@@ -19,9 +19,9 @@ from trailhound.lake.store import Writer
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
-from trailhound.pipeline.hunt import answer, ask, chosen, histogram, hunt_rules
+from trailhound.pipeline.hunt import answer, ask, histogram, hunt_rules
 from trailhound.pipeline.ingest import ingest
-from trailhound.pipeline.rulebooks import load_rules
+from trailhound.pipeline.rulebooks import chosen, load_rules
 from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.rules.ir import And, Compare, Equals, Exists, Field, Not, Or, Regex
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, Commands, complain
 from trailhound.cli.lake import add_times, times_of
+from trailhound.cli.ruleset import add_rule_options, named_rules
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.findings import Finding
 from trailhound.sinks import SINKS
@@ -26,7 +27,6 @@ from trailhound.sinks.rows import (
 
 if TYPE_CHECKING:
     from trailhound.lake.lake import Lake
-    from trailhound.pipeline.rulebooks import LoadedRules
 
 _LIMIT = 50
 _DESCRIPTION = """\
@@ -67,9 +67,11 @@ def add_parser(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="RULE",
-        help="rule file or folder, or title or id of a built-in rule; may be given again",
+        help="rule file or folder, or title or id of a rule that --rules or Trailhound has; "
+        "may be given again",
     )
     way.add_argument("--sql", metavar="SELECT", help="one SELECT over the view `events`; read-only")
+    add_rule_options(command)
     limits = command.add_argument_group("limits")
     add_times(limits)
     limits.add_argument(
@@ -140,7 +142,7 @@ def _sql(lake: "Lake", options: argparse.Namespace) -> int:
 def _rules(lake: "Lake", options: argparse.Namespace) -> int:
     from trailhound.pipeline.hunt import hunt_rules  # noqa: PLC0415
 
-    loaded = _chosen(options.rule)
+    loaded = named_rules(options.rule, options)
     writer = SINKS[options.format].writer(sys.stdout, SinkOptions(created_ns=time.time_ns()))
     found = 0
 
@@ -154,20 +156,6 @@ def _rules(lake: "Lake", options: argparse.Namespace) -> int:
     for rule, what in hunted.unsupported:
         complain(f"{rule.info.title}: SQL leaves a part to the engine: {what.reason}")
     return found
-
-
-def _chosen(names: list[str]) -> "LoadedRules":
-    from trailhound.pipeline.hunt import chosen  # noqa: PLC0415
-    from trailhound.pipeline.rulebooks import cache_folder, load_rules  # noqa: PLC0415
-
-    paths = [name for name in names if Path(name).exists()]
-    titles = [name for name in names if not Path(name).exists()]
-    loaded = load_rules(paths, builtin=bool(titles), placeholders={}, cache=cache_folder())
-    if not titles:
-        return loaded
-    from_files = load_rules(paths, builtin=False, placeholders={}, cache=cache_folder())
-    of_files = [rule.info.uid for rule in from_files.ruleset.rules] if paths else []
-    return chosen(loaded, [*titles, *of_files])
 
 
 def _query(lake: "Lake", text: str, options: argparse.Namespace) -> int:

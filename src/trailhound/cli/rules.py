@@ -1,4 +1,4 @@
-"""`trailhound rules`: list, check and explain rules."""
+"""`trailhound rules`: list, check, explain and convert rules."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from trailhound.cli import rules_convert
 from trailhound.cli.console import EXIT_FINDINGS, Commands, progress_bar
 from trailhound.cli.ruleset import (
     add_rule_options,
@@ -29,8 +30,8 @@ def add_parser(commands: Commands) -> None:
     """Add the command and its subcommands to the command line."""
     command = commands.add_parser(
         "rules",
-        help="list, check and explain rules",
-        description="List, check and explain rules.",
+        help="list, check, explain and convert rules",
+        description="List, check, explain and convert rules.",
         allow_abbrev=False,
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -59,6 +60,7 @@ def add_parser(commands: Commands) -> None:
         metavar="LOG",
         help="count in these logs how often each field is there",
     )
+    rules_convert.add_parser(actions)
     for action, run in ((listing, _list), (lint, _lint), (explain, _explain)):
         add_rule_options(action)
         action.add_argument("--json", action="store_true", help="print JSON")

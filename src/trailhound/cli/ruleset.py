@@ -1,10 +1,11 @@
 """The options that say which rules to use, shared by `scan` and `rules`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.rulebooks import LoadedRules, cache_folder, load_rules
+from trailhound.pipeline.rulebooks import LoadedRules, cache_folder, chosen, load_rules
 
 _SHORTCOMINGS_SHOWN = 10
 
@@ -71,6 +72,25 @@ def loaded_rules(options: argparse.Namespace) -> LoadedRules:
         placeholders=_placeholders(options.placeholders),
         cache=None if options.no_cache else cache_folder(),
     )
+
+
+def named_rules(names: Sequence[str], options: argparse.Namespace) -> LoadedRules:
+    """Load rules by file, folder, title or id, with what they refer to.
+
+    Titles and ids are looked for in the rules of `--rules`, and in the built-in ones.
+
+    Raises:
+        TrailhoundError: there is no such rule or file.
+    """
+    paths = [name for name in names if Path(name).exists()]
+    titles = [name for name in names if not Path(name).exists()]
+    loaded = load_rules(
+        [*options.rules, *paths],
+        builtin=bool(titles) and not options.no_builtin,
+        placeholders=_placeholders(options.placeholders),
+        cache=None if options.no_cache else cache_folder(),
+    )
+    return chosen(loaded, titles, paths)
 
 
 def _placeholders(path: str | None) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from trailhound.lake.lake import Lake, relation
 from trailhound.lake.prelude import PRELUDE
 from trailhound.lake.quoting import identifier, literal
-from trailhound.lake.schema import COLUMNS
+from trailhound.lake.schema import COLUMNS, PROMOTED, promoted_columns
 from trailhound.model.errors import TrailhoundError
 
 _ASKS = (
@@ -20,6 +20,9 @@ _ASKS = (
 )
 _HIDDEN = ("plain", "exact", "document", "views")
 _FETCHED = 2048
+_PROMOTED = tuple(
+    dict.fromkeys(column for source in PROMOTED for column in promoted_columns(source))
+)
 
 
 class Answer(Struct, frozen=True):
@@ -30,7 +33,7 @@ class Answer(Struct, frozen=True):
 
 
 def ask(lake: Lake, query: str, *, seconds: float | None = None) -> Answer:
-    """Run one query over the view `events`.
+    """Run one query over the view `events`, or `stored`, which has the columns of a hunt besides.
 
     The connection can read the Parquet files of the lake, and nothing else: no other file, no
     network, no extension, no setting, no writing (DuckDB, "Securing DuckDB").
@@ -80,6 +83,10 @@ def _set_up(db: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     nothing = f"(SELECT {absent} WHERE false)"
     of = relation(lake.folder, files) if files else nothing
     db.execute(f"CREATE VIEW events AS SELECT {shown} FROM {of}")  # noqa: S608 - quoted
+    # Files have the columns of their own source; a condition may name those of another.
+    promoted = ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in _PROMOTED)
+    every = f"SELECT * FROM {of} UNION ALL BY NAME SELECT {promoted} WHERE false"  # noqa: S608
+    db.execute(f"CREATE VIEW stored AS {every}")
     db.execute(f"SET allowed_paths = [{_paths(lake.folder, [file.path for file in files])}]")
     db.execute("SET enable_external_access = false")
     db.execute("SET lock_configuration = true")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from trailhound.engine.match import matcher
 from trailhound.engine.matching import Hit, finding_of, match_event
@@ -32,34 +32,8 @@ from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
-from trailhound.rules.book import RuleSet
 from trailhound.rules.ir import Rule
 from trailhound.sources import all_sources
-
-
-def chosen(loaded: LoadedRules, names: Sequence[str]) -> LoadedRules:
-    """Return the rules of these titles or ids, and, silent, the rules that they refer to.
-
-    Raises:
-        TrailhoundError: there is none of a name.
-    """
-    rules = loaded.ruleset.rules
-    wanted: dict[str, Rule] = {}
-    for name in names:
-        found = [r for r in rules if name.lower() in (r.info.uid.lower(), r.info.title.lower())]
-        if not found:
-            raise TrailhoundError(f"there is no rule with the title or id {name!r}")
-        wanted |= {rule.info.uid: replace(rule, silent=False) for rule in found}
-    by_uid = {rule.info.uid: rule for rule in rules}
-    kept = dict(wanted)
-    waiting = list(wanted.values())
-    while waiting:
-        for uid in getattr(waiting.pop().window, "rules", ()):
-            if uid in by_uid and uid not in kept:
-                kept[uid] = replace(by_uid[uid], silent=True)
-                waiting.append(kept[uid])
-    ordered = tuple(kept[rule.info.uid] for rule in rules if rule.info.uid in kept)
-    return LoadedRules(RuleSet(ordered, ()), loaded.by_dialect)
 
 
 @dataclass(slots=True)

@@ -65,6 +65,44 @@ def load_rules(
     return LoadedRules(ruleset, dict(counts))
 
 
+def chosen(loaded: LoadedRules, names: Sequence[str], paths: Sequence[str] = ()) -> LoadedRules:
+    """Return the rules of these titles or ids and of these files, with what they refer to.
+
+    What is named by title or id makes findings; what it refers to comes along silent.
+
+    Args:
+        loaded: rules, those in `paths` among them.
+        names: titles or ids, in any case.
+        paths: files and folders.
+
+    Raises:
+        TrailhoundError: there is no rule of a name.
+    """
+    rules = loaded.ruleset.rules
+    roots = [Path(path).resolve() for path in paths]
+    kept = {
+        rule.info.uid: rule
+        for rule in rules
+        if any(Path(rule.info.path).resolve().is_relative_to(root) for root in roots)
+    }
+    for name in names:
+        found = [r for r in rules if name.lower() in (r.info.uid.lower(), r.info.title.lower())]
+        if not found:
+            raise TrailhoundError(f"there is no rule with the title or id {name!r}")
+        kept |= {rule.info.uid: msgspec.structs.replace(rule, silent=False) for rule in found}
+    by_uid = {rule.info.uid: rule for rule in rules}
+    waiting = list(kept.values())
+    while waiting:
+        window = waiting.pop().window
+        for uid in window.rules if window is not None else ():
+            if uid not in kept:
+                kept[uid] = msgspec.structs.replace(by_uid[uid], silent=True)
+                waiting.append(kept[uid])
+    ordered = tuple(kept[rule.info.uid] for rule in rules if rule.info.uid in kept)
+    counts = Counter(rule.info.dialect for rule in ordered)
+    return LoadedRules(RuleSet(ordered, loaded.ruleset.errors), dict(counts))
+
+
 def cache_folder() -> Path:
     """Where compiled rules are kept: `$XDG_CACHE_HOME/trailhound`, `~/.cache/trailhound`."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

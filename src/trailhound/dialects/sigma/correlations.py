@@ -15,12 +15,14 @@ from trailhound.dialects.sigma.spelling import Unsayable
 from trailhound.dialects.sigma.taxonomy import path_of
 from trailhound.rules.describe_window import describe_window
 from trailhound.rules.ir import (
+    Aggregate,
     And,
     Cardinality,
     Condition,
     Correlation,
     Exists,
     Field,
+    Flatline,
     Frequency,
     Gathered,
     Matches,
@@ -92,8 +94,18 @@ def as_correlation(rule: Rule, rules: Mapping[str, Rule]) -> tuple[Rule, _Differ
             )
             one = "too many values for some time are one finding"
             return replace(rule, window=distinct), (one, *held)
+        case Cardinality() | Flatline():
+            raise Unsayable(
+                "it tells too few only after its timeframe has passed; a Sigma condition `lt` "
+                "holds from the first event on"
+            )
+        case Aggregate():
+            raise Unsayable(
+                "it takes a number at the end of each stretch of time; a Sigma correlation after "
+                "each event"
+            )
         case _:
-            raise Unsayable(f"Sigma has no correlation for: {describe_window(window)[0]}")
+            raise Unsayable(f"Sigma has no correlation for it: {describe_window(window)[0]}")
 
 
 def _held_back(window: Window) -> _Differs:
