@@ -11,7 +11,8 @@ heard of is not silent.
 """
 
 import bisect
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -26,6 +27,8 @@ HELD_LIMIT = 100_000
 """Hits that one group holds; beyond, the oldest leave the window before their time."""
 
 _HALF = EVENTS_KEPT // 2
+_UNIT_BITS = 1074
+"""Every finite float is a whole number of 2 to the power of minus this (IEEE 754, binary64)."""
 
 
 class Held(NamedTuple):
@@ -50,6 +53,21 @@ class Episode(Struct):
     result: float = 0
     rules: dict[int, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, window: Sequence[Held], counts: Mapping[int, int], identity: str) -> "Episode":
+        """Begin with the hits that are in the window."""
+        at = [held.at for held in window[:_HALF]]
+        rest = [held.at for held in window[max(_HALF, len(window) - _HALF) :]]
+        return cls(
+            window[0].time_ns,
+            identity,
+            head=at,
+            tail=rest,
+            count=len(window),
+            end_ns=window[-1].time_ns,
+            rules=dict(counts),
+        )
+
     def add(self, held: Held) -> None:
         """Take in one event."""
         self.count += 1
@@ -73,6 +91,16 @@ class Group(Struct):
     """Value → how often it is in the window."""
     numbers: list[float] | None = None
     """The values in the window that are numbers, ascending."""
+    total: bytes = b""
+    """The sum of those that are finite, exactly: a signed integer, big-endian, in units of 2 to
+    the power of minus 1074. Adding up anew for each hit would cost as much as there are hits."""
+    counts: dict[int, int] = field(default_factory=dict)
+    """Rule → how many of its hits are in the window."""
+    places: dict[int, list[int]] | None = None
+    """Rule → which of all hits of the group were its own, where their order matters. Those that
+    left the window may still be there."""
+    left: int = 0
+    """How many hits have left the window."""
     episode: Episode | None = None
     began: str = ""
     """Uid of the first event of the last episode."""
@@ -94,6 +122,7 @@ class CorrelationFold:
         self._counts_values = window.kind == "value_count"
         self._ranks_numbers = window.field is not None and not self._counts_values
         self._keeps_values = window.field is not None
+        self._minds_order = window.kind == "temporal_ordered"
         self._minds_silence = window.kind in ("event_count", "value_count") and all(
             _holds(bound, 0) for bound in window.conditions
         )
@@ -133,9 +162,8 @@ class CorrelationFold:
             state.turns = state.turns + 1 if state.began == first.uid else 1
             state.began = first.uid
             identity = first.uid if state.turns == 1 else f"{first.uid}#{state.turns}"
-            episode = state.episode = Episode(first.time_ns, identity)
-            for earlier in state.feeds[state.gone :]:
-                episode.add(earlier)
+            window = state.feeds[state.gone :]
+            episode = state.episode = Episode.of(window, state.counts, identity)
         else:
             episode.add(held)
         episode.result = max(episode.result, result)
@@ -151,7 +179,9 @@ class CorrelationFold:
             if not state.feeds:
                 if state.episode is not None:
                     yield self._outcome(state.episode)
-                state.distinct = state.numbers = state.episode = state.last = None
+                state.distinct = state.numbers = state.places = None
+                state.episode = state.last = None
+                state.total, state.left = b"", 0
                 state.began, state.turns, state.silent = "", 0, False
 
     def finish(self, state: Group) -> Iterator[Outcome]:
@@ -171,6 +201,10 @@ class CorrelationFold:
 
     def _enter(self, state: Group, held: Held) -> None:
         state.feeds.append(held)
+        state.counts[held.rule] = state.counts.get(held.rule, 0) + 1
+        if self._minds_order:
+            places = state.places = state.places or {}
+            places.setdefault(held.rule, []).append(state.left + len(state.feeds) - state.gone)
         if self._counts_values:
             distinct = state.distinct = state.distinct or {}
             for value in held.values:
@@ -179,8 +213,15 @@ class CorrelationFold:
             numbers = state.numbers = state.numbers or []
             for number in _numbers(held):
                 bisect.insort(numbers, number)
+                _add(state, _units(number))
 
     def _leave(self, state: Group, held: Held) -> None:
+        state.left += 1
+        state.counts[held.rule] -= 1
+        if not state.counts[held.rule]:
+            del state.counts[held.rule]
+        if state.places is not None:
+            _forget(state.places[held.rule], state.left)
         if state.distinct is not None:
             for value in held.values:
                 state.distinct[value] -= 1
@@ -189,6 +230,7 @@ class CorrelationFold:
         elif state.numbers is not None:
             for number in _numbers(held):
                 del state.numbers[bisect.bisect_left(state.numbers, number)]
+                _add(state, -_units(number))
 
     def _result(self, state: Group) -> float | None:
         """Return the number the condition was asked of, or None where it does not hold."""
@@ -203,9 +245,9 @@ class CorrelationFold:
         elif not state.numbers:
             return None
         elif kind == "value_sum":
-            number = sum(state.numbers)
+            number = _sum(state)
         elif kind == "value_avg":
-            number = sum(state.numbers) / len(state.numbers)
+            number = _sum(state) / len(state.numbers)
         else:
             percentile = 50 if kind == "value_median" else window.percentile or 0
             number = _percentile(state.numbers, percentile)
@@ -213,7 +255,7 @@ class CorrelationFold:
 
     def _temporal(self, state: Group) -> float | None:
         window = self._window
-        present = {held.rule for held in state.feeds[state.gone :]}
+        present = state.counts.keys()
         if window.expression is not None:
             if not _expression(window.expression, {window.rules[rule] for rule in present}):
                 return None
@@ -222,19 +264,21 @@ class CorrelationFold:
                 return None
         elif len(present) < self._all:
             return None
-        if window.kind == "temporal_ordered" and not self._in_order(state, present):
+        if self._minds_order and not self._in_order(state):
             return None
         return len(present)
 
-    def _in_order(self, state: Group, present: set[int]) -> bool:
+    def _in_order(self, state: Group) -> bool:
         # The earliest possible place for each rule in turn is always right.
-        places = (self._window.rules.index(uid) for uid in self._window.rules)
-        wanted = [place for place in places if place in present]
-        at = 0
-        for held in state.feeds[state.gone :]:
-            if at < len(wanted) and held.rule == wanted[at]:
-                at += 1
-        return at == len(wanted)
+        at = state.left
+        for rule in (self._window.rules.index(uid) for uid in self._window.rules):
+            if rule in state.counts:
+                places = (state.places or {})[rule]
+                following = bisect.bisect_right(places, at)
+                if following == len(places):
+                    return False
+                at = places[following]
+        return True
 
     def _silence(self, state: Group, now_ns: int) -> Iterator[Outcome | Fired]:
         last = state.last
@@ -288,6 +332,38 @@ class CorrelationFold:
 def _numbers(held: Held) -> list[float]:
     numbers = (number_of(value) for value in held.values)
     return [float(number) for number in numbers if number is not None and number == number]  # noqa: PLR0124 - drops NaN
+
+
+def _units(number: float) -> int:
+    if not math.isfinite(number):
+        return 0
+    numerator, denominator = number.as_integer_ratio()
+    return numerator << (_UNIT_BITS + 1 - denominator.bit_length())
+
+
+def _add(state: Group, units: int) -> None:
+    total = int.from_bytes(state.total, "big", signed=True) + units
+    state.total = total.to_bytes(total.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _sum(state: Group) -> float:
+    """Return the sum of the numbers in a window: whatever their order, the same."""
+    numbers = state.numbers or []
+    infinite = [number for number in (numbers[0], numbers[-1]) if not math.isfinite(number)]
+    if infinite:
+        return sum(infinite)
+    total = int.from_bytes(state.total, "big", signed=True)
+    try:
+        return total / (1 << _UNIT_BITS)
+    except OverflowError:
+        return math.inf if total > 0 else -math.inf
+
+
+def _forget(places: list[int], left: int) -> None:
+    """Take out places that have left the window, now and then: each costs the same on the whole."""
+    gone = bisect.bisect_right(places, left)
+    if gone * 2 > len(places):
+        del places[:gone]
 
 
 def _expression(node: Predicate, present: set[str]) -> bool:
