@@ -30,6 +30,7 @@ from trailhound.rules.ir import (
     Window,
 )
 
+VALUES = ("1", "2", "3", "4", "x", "-0.1", "1e200", "1e999", "nan")
 RULES = ("rule-0", "rule-1", "rule-2")
 VALUE = Field("v", (("v",),))
 
@@ -113,7 +114,7 @@ every_window = pytest.mark.parametrize(
 def streams(draw: st.DrawFn) -> list[Feed]:
     rows = draw(
         st.lists(
-            st.tuples(st.integers(0, 60), st.integers(0, 2), st.sampled_from("1234x")), max_size=25
+            st.tuples(st.integers(0, 60), st.integers(0, 2), st.sampled_from(VALUES)), max_size=25
         )
     )
     feeds = [
@@ -176,6 +177,24 @@ def test_a_state_can_be_saved_at_any_moment_and_asked_at_any_time(
     assert folded(fold, feeds, 60, saved)[:2] == whole[:2]
     asked = [time_ns for time_ns in asked if time_ns <= 60]
     assert folded(fold, feeds, 60, ask=asked)[:2] == whole[:2]
+
+
+@every_window
+def test_a_burst_does_not_make_a_state_grow(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("correlation", "elastalert.measuring", "elastalert.spiking"):
+        monkeypatch.setattr(f"trailhound.engine.windows.{module}.HELD_LIMIT", 5)
+    monkeypatch.setattr("trailhound.engine.windows.elastalert.counting._KNOWN_LIMIT", 5)
+
+    def size_after(count: int) -> int:
+        fold = fold_of(window)
+        state = fold.fresh()
+        for n in range(count):
+            list(fold.take(state, Feed(2, f"{n:032x}", 0, (), n % 3, ((str(n % 50),),), at=n % 9)))
+        return len(msgspec.msgpack.encode(state))
+
+    assert size_after(3000) <= size_after(150) + 64
 
 
 @every_window

@@ -41,6 +41,10 @@ class Fired(NamedTuple):
     """The feed that made it hold."""
 
 
+HELD_LIMIT = 100_000
+"""Events that one group holds; beyond, the oldest leave the window before their time."""
+
+
 class Full(NamedTuple):
     """The group holds as much as it may, and let go of its oldest feed to take another."""
 

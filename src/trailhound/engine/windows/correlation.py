@@ -18,17 +18,13 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Full, Outcome
+from trailhound.engine.windows.contract import HELD_LIMIT, NEVER, Feed, Fired, Full, Outcome
+from trailhound.engine.windows.sums import Sum, as_float, plus
 from trailhound.engine.windows.wording import condition_text, duration, moment
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import And, Condition, Correlation, Exists, Not, Or, Predicate
 
-HELD_LIMIT = 100_000
-"""Hits that one group holds; beyond, the oldest leave the window before their time."""
-
 _HALF = EVENTS_KEPT // 2
-_UNIT_BITS = 1074
-"""Every finite float is a whole number of 2 to the power of minus this (IEEE 754, binary64)."""
 
 
 class Held(NamedTuple):
@@ -91,9 +87,8 @@ class Group(Struct):
     """Value → how often it is in the window."""
     numbers: list[float] | None = None
     """The values in the window that are numbers, ascending."""
-    total: bytes = b""
-    """The sum of those that are finite, exactly: a signed integer, big-endian, in units of 2 to
-    the power of minus 1074. Adding up anew for each hit would cost as much as there are hits."""
+    total: Sum = b""
+    """The sum of those that are finite."""
     counts: dict[int, int] = field(default_factory=dict)
     """Rule → how many of its hits are in the window."""
     places: dict[int, list[int]] | None = None
@@ -213,7 +208,7 @@ class CorrelationFold:
             numbers = state.numbers = state.numbers or []
             for number in _numbers(held):
                 bisect.insort(numbers, number)
-                _add(state, _units(number))
+                state.total = plus(state.total, number)
 
     def _leave(self, state: Group, held: Held) -> None:
         state.left += 1
@@ -230,7 +225,7 @@ class CorrelationFold:
         elif state.numbers is not None:
             for number in _numbers(held):
                 del state.numbers[bisect.bisect_left(state.numbers, number)]
-                _add(state, -_units(number))
+                state.total = plus(state.total, -number)
 
     def _result(self, state: Group) -> float | None:
         """Return the number the condition was asked of, or None where it does not hold."""
@@ -334,29 +329,11 @@ def _numbers(held: Held) -> list[float]:
     return [float(number) for number in numbers if number is not None and number == number]  # noqa: PLR0124 - drops NaN
 
 
-def _units(number: float) -> int:
-    if not math.isfinite(number):
-        return 0
-    numerator, denominator = number.as_integer_ratio()
-    return numerator << (_UNIT_BITS + 1 - denominator.bit_length())
-
-
-def _add(state: Group, units: int) -> None:
-    total = int.from_bytes(state.total, "big", signed=True) + units
-    state.total = total.to_bytes(total.bit_length() // 8 + 1, "big", signed=True)
-
-
 def _sum(state: Group) -> float:
     """Return the sum of the numbers in a window: whatever their order, the same."""
     numbers = state.numbers or []
     infinite = [number for number in (numbers[0], numbers[-1]) if not math.isfinite(number)]
-    if infinite:
-        return sum(infinite)
-    total = int.from_bytes(state.total, "big", signed=True)
-    try:
-        return total / (1 << _UNIT_BITS)
-    except OverflowError:
-        return math.inf if total > 0 else -math.inf
+    return sum(infinite) if infinite else as_float(state.total)
 
 
 def _forget(places: list[int], left: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct, field
 
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Full, Outcome
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import Realert
 
@@ -201,8 +201,8 @@ class AlertFold(Generic[S]):
         """Return the state of a group that has seen nothing."""
 
     @abstractmethod
-    def seen(self, state: S, feed: Feed) -> Iterable[Match]:
-        """Count an event in; return the matches that it makes."""
+    def seen(self, state: S, feed: Feed) -> Iterable[Match | Full]:
+        """Count an event in; return the matches that it makes, and what had to give way to it."""
 
     def next_run(self, _state: S) -> int:
         """Return the next time at which `ran` has something to do; else `NEVER`."""
@@ -220,11 +220,14 @@ class AlertFold(Generic[S]):
         """Whether a lasting match held at the last run."""
         return False
 
-    def take(self, state: S, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: S, feed: Feed) -> Iterator[Outcome | Fired | Full]:
         """See `Fold`."""
         yield from state.alerts.until(feed.time_ns, self._realert)
         for match in self.seen(state, feed):
-            yield from state.alerts.take(match, self._realert)
+            if isinstance(match, Full):
+                yield match
+            else:
+                yield from state.alerts.take(match, self._realert)
 
     def due(self, state: S) -> int:
         """See `Fold`."""

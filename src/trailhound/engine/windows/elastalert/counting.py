@@ -10,7 +10,7 @@ from itertools import islice, product
 
 from msgspec import Struct, field
 
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Full, Outcome
 from trailhound.engine.windows.elastalert.alerts import (
     Alert,
     AlertFold,
@@ -31,6 +31,7 @@ from trailhound.rules.ir import (
     NewTerm,
 )
 
+_KNOWN_LIMIT = 1_000_000
 _COMBINATIONS = 16
 """An event with lists in several fields of a combination has at most so many."""
 
@@ -287,8 +288,12 @@ class NewTermFold:
         """See `Fold`."""
         return NewTermState()
 
-    def seen(self, state: NewTermState, feed: Feed) -> Iterator[Match]:
-        """Learn values; return a match for each that is new."""
+    def seen(self, state: NewTermState, feed: Feed) -> Iterator[Match | Full]:
+        """Learn values; return a match for each that is new.
+
+        Beyond a million of a term no more are learned, so that further ones stay new: an
+        alert too many says more than one that was missed.
+        """
         window = self._window
         if state.first_ns < 0:
             state.first_ns = feed.time_ns
@@ -307,7 +312,10 @@ class NewTermFold:
                 mark = _hash(values)
                 if mark in state.known[number]:
                     continue
-                state.known[number].add(mark)
+                if len(state.known[number]) >= _KNOWN_LIMIT:
+                    yield Full()
+                else:
+                    state.known[number].add(mark)
                 if not learning:
                     since = duration(feed.time_ns - state.first_ns)
                     shown = ", ".join(map(_quoted, values))
@@ -317,11 +325,14 @@ class NewTermFold:
         identity = feed.uid if not number else f"{feed.uid}#{number}"
         return Match(feed.time_ns, identity, [_of(feed)], 1, reason, feed=feed)
 
-    def take(self, state: NewTermState, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: NewTermState, feed: Feed) -> Iterator[Outcome | Fired | Full]:
         """See `Fold`."""
         yield from self.until(state, feed.time_ns)
         held_by = repr(feed.values[len(feed.values) - len(self._window.held_by) :])
         for match in self.seen(state, feed):
+            if isinstance(match, Full):
+                yield match
+                continue
             alerts = state.alerts.setdefault(held_by, Alerts())
             yield from alerts.take(match, self._realert)
             if alerts == Alerts():

@@ -5,15 +5,17 @@ elastalert2 2.19, `MetricAggregationRule`, `PercentageMatchRule`; Elasticsearch 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec import field
 
 from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import NEVER, Feed
+from trailhound.engine.windows.contract import HELD_LIMIT, NEVER, Feed, Full
 from trailhound.engine.windows.elastalert.alerts import AlertFold, AlertState, Match, Seen, ends
 from trailhound.engine.windows.wording import duration
 from trailhound.rules.ir import Aggregate, Metric
+
+T = TypeVar("T")
 
 _OF_NOTHING = ("sum", "value_count", "cardinality")
 """Metrics that are 0, and not absent, where there are no events."""
@@ -48,6 +50,14 @@ def sample_of(feed: Feed) -> Sample:
     """Return what is kept of a feed."""
     values = feed.values[0] if feed.values else ()
     return Sample(feed.time_ns, feed.uid, feed.at, feed.rule, values)
+
+
+def keep(held: list[T], item: T) -> Iterator[Full]:
+    """Add to what a group holds; where that is full, the oldest goes."""
+    if len(held) >= HELD_LIMIT:
+        del held[0]
+        yield Full()
+    held.append(item)
 
 
 def measure(metric: Metric, samples: Sequence[Sample]) -> float | None:
@@ -100,10 +110,9 @@ class AggregateFold(AlertFold[MeasuredState]):
         """See `Fold`."""
         return MeasuredState()
 
-    def seen(self, state: MeasuredState, feed: Feed) -> Iterator[Match]:
+    def seen(self, state: MeasuredState, feed: Feed) -> Iterator[Full]:
         """See `AlertFold`."""
-        state.samples.append(sample_of(feed))
-        yield from ()
+        yield from keep(state.samples, sample_of(feed))
 
     def next_run(self, state: MeasuredState) -> int:
         """See `AlertFold`."""

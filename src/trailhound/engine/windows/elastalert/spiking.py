@@ -12,9 +12,10 @@ from typing import NamedTuple
 from msgspec import field
 
 from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import NEVER, Feed
+from trailhound.engine.windows.contract import HELD_LIMIT, NEVER, Feed, Full
 from trailhound.engine.windows.elastalert.alerts import AlertFold, AlertState, Match, Seen, ends
-from trailhound.engine.windows.elastalert.measuring import Sample, measure, named, sample_of
+from trailhound.engine.windows.elastalert.measuring import Sample, keep, measure, named, sample_of
+from trailhound.engine.windows.sums import Sum, as_float, plus
 from trailhound.engine.windows.wording import duration
 from trailhound.rules.ir import Spike
 
@@ -33,6 +34,9 @@ class SpikeState(AlertState):
 
     current: list[Item] = field(default_factory=list)
     reference: list[Item] = field(default_factory=list)
+    current_sum: Sum = b""
+    """Of the values of a field; kept for those alone."""
+    reference_sum: Sum = b""
     made_ns: int = -1
     """Since when the windows are there; -1: they are not."""
     left_ns: int = -1
@@ -55,18 +59,17 @@ class SpikeFold(AlertFold[SpikeState]):
         self._window = window
         self._span_ns = window.timespan_ns
         self._grouped = bool(window.group_by)
-        kind = window.metric.kind if window.metric is not None else ""
-        self._by = "avg" if window.field is not None else kind
+        self._by = window.metric.kind if window.metric is not None else ""
         self._moves = window.metric is None
 
     def fresh(self) -> SpikeState:
         """See `Fold`."""
         return SpikeState()
 
-    def seen(self, state: SpikeState, feed: Feed) -> Iterator[Match]:
+    def seen(self, state: SpikeState, feed: Feed) -> Iterator[Match | Full]:
         """See `AlertFold`."""
         if self._window.metric is not None:
-            state.samples.append(sample_of(feed))
+            yield from keep(state.samples, sample_of(feed))
             return
         value: float = 1
         if self._window.field is not None:
@@ -74,8 +77,11 @@ class SpikeFold(AlertFold[SpikeState]):
             found = next((n for n in numbers if n is not None and abs(n) < 1e300), None)
             if found is None:
                 return
-            value = int(found)
+            value = float(int(found))
         item = Item(feed.time_ns, value, feed.uid, feed.at)
+        if len(state.current) + len(state.reference) >= HELD_LIMIT:
+            self._drop(state)
+            yield Full()
         yield from self._put(state, item, feed)
 
     def next_run(self, state: SpikeState) -> int:
@@ -131,6 +137,8 @@ class SpikeFold(AlertFold[SpikeState]):
         if state.made_ns < 0:
             state.made_ns = now_ns
         state.current.append(item)
+        if self._window.field is not None:
+            state.current_sum = plus(state.current_sum, item.value)
         self._advance(state, now_ns)
         yield from self._check(state, now_ns, feed, at_run=False)
 
@@ -142,8 +150,13 @@ class SpikeFold(AlertFold[SpikeState]):
             gone += 1
         if gone:
             state.left_ns = state.current[gone - 1].time_ns
-            state.reference.extend(state.current[:gone])
+            moved = state.current[:gone]
+            state.reference.extend(moved)
             del state.current[:gone]
+            if self._window.field is not None:
+                for item in moved:
+                    state.current_sum = plus(state.current_sum, -item.value)
+                    state.reference_sum = plus(state.reference_sum, item.value)
         newest_ns = state.left_ns
         if self._moves:
             empty_ns = (now_ns - span_ns) // self._every_ns * self._every_ns
@@ -154,13 +167,28 @@ class SpikeFold(AlertFold[SpikeState]):
             if newest_ns - item.time_ns < span_ns:
                 break
             old += 1
+        if self._window.field is not None:
+            for item in state.reference[:old]:
+                state.reference_sum = plus(state.reference_sum, -item.value)
         del state.reference[:old]
+
+    def _drop(self, state: SpikeState) -> None:
+        """Let the oldest item go before its time."""
+        if state.reference:
+            item = state.reference.pop(0)
+            if self._window.field is not None:
+                state.reference_sum = plus(state.reference_sum, -item.value)
+        else:
+            item = state.current.pop(0)
+            if self._window.field is not None:
+                state.current_sum = plus(state.current_sum, -item.value)
 
     def _check(
         self, state: SpikeState, now_ns: int, feed: Feed | None, *, at_run: bool
     ) -> Iterator[Match]:
         state.checked_ns = now_ns
-        before, now = self._number(state.reference), self._number(state.current)
+        before = self._number(state.reference, state.reference_sum)
+        now = self._number(state.current, state.current_sum)
         if now_ns - state.first_ns >= 2 * self._span_ns and self._spikes(before, now):
             if before or now:
                 yield self._match(state, now_ns, before or 0, now or 0, feed)
@@ -173,7 +201,7 @@ class SpikeFold(AlertFold[SpikeState]):
             state.made_ns = state.left_ns = state.checked_ns = -1
 
     def _clear(self, state: SpikeState, now_ns: int, *, at_run: bool) -> None:
-        state.reference = []
+        state.reference, state.reference_sum = [], b""
         state.first_ns = -1
         if self._moves and (state.current or not self._grouped):
             state.first_ns = self._next_tick(now_ns) if at_run else self._grid(now_ns)
@@ -186,7 +214,9 @@ class SpikeFold(AlertFold[SpikeState]):
         state.first_ns = first_ns if first_ns < now_ns else now_ns
         state.idle_ns = -1
 
-    def _number(self, items: list[Item]) -> float | None:
+    def _number(self, items: list[Item], total: Sum) -> float | None:
+        if self._window.field is not None:
+            return as_float(total) / len(items) if items else None
         if self._by in ("avg", "min", "max"):
             if not items:
                 return None
