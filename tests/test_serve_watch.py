@@ -142,5 +142,8 @@ def test_events_are_seen_as_what_they_are() -> None:
     name = "00000000-0000-4000-8000-000000000003"
     peer = "kubernetes/10.0.0.2"
     assert seen(event, peer) == [("k8s_audit", peer, "secrets", 0, Stage.ENDED, name)]
+    # Of a topic or a folder of days any part may rest.
+    assert seen(event, "kafka/audit/3")[0][1] == "kafka/audit"
+    assert seen(event, "s3/b/AWSLogs/1/x/2026/11/12/1.gz")[0][1] == "s3/b/AWSLogs/1/x"
     begun = event.replace(b"ResponseComplete", b"RequestReceived")
     assert seen(begun, peer)[0][4] is Stage.BEGUN

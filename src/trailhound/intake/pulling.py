@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 
 from trailhound.intake.arrivals import Accept, Arrival, hand_over
@@ -17,8 +18,12 @@ BATCH_RECORDS = 5_000
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _STEADY_SECONDS = 120.0
+_LOOK_SECONDS = 0.25
+_GRACE_SECONDS = 3.0
+"""How long records in hand may take to get to disk when the intake is to end."""
 _STOP_SECONDS = 20
 """How long an intake may take to end; what it has not acknowledged by then comes again."""
+_changing = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -38,16 +43,25 @@ class Progress:
     """What waits at the server (messages, objects), by its place there."""
     lost: Mapping[str, int] = field(default_factory=dict)
     """Records that the server dropped before they were fetched, by their place there."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """What was seen and is no log, by kind."""
 
     def failed(self, what: str) -> None:
         """Note that something failed, and tell it."""
-        self.connected = False
-        self.errors += 1
+        with _changing:
+            self.connected = False
+            self.errors += 1
         _log.warning("%s: %s", self.intake, what)
+
+    def skip(self, kind: str, count: int) -> None:
+        """Note what is no log."""
+        with _changing:
+            self.skipped = {**self.skipped, kind: self.skipped.get(kind, 0) + count}
 
     def lose(self, place: str, records: int) -> None:
         """Note records that can never be fetched."""
-        self.lost = {**self.lost, place: self.lost.get(place, 0) + records}
+        with _changing:
+            self.lost = {**self.lost, place: self.lost.get(place, 0) + records}
 
 
 def batches(arrivals: Iterable[Arrival]) -> Iterator[list[Arrival]]:
@@ -75,6 +89,24 @@ class Hand:
     def give(self, arrivals: Sequence[Arrival]) -> "Future[None]":
         """Hand records over; the future ends when they are on disk, and no sooner."""
         return asyncio.run_coroutine_threadsafe(hand_over(arrivals, self._accept), self._loop)
+
+    def deliver(self, arrivals: Sequence[Arrival], progress: Progress) -> bool:
+        """Hand records over and wait until they are on disk; False when told to end before."""
+        given = self.give(arrivals)
+        stop_s = float("inf")
+        while True:
+            try:
+                given.result(_LOOK_SECONDS)
+            except NotYet:
+                progress.waiting = True
+            else:
+                progress.waiting = False
+                return True
+            if self.stopping.is_set():
+                stop_s = min(stop_s, time.monotonic() + _GRACE_SECONDS)
+                if time.monotonic() >= stop_s:
+                    given.cancel()
+                    return False
 
 
 async def in_thread(name: str, work: Callable[[Hand], None], accept: Accept) -> None:

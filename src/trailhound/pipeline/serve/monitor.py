@@ -26,6 +26,7 @@ _HELP = {
     "pull_errors_total": "Failures to fetch, each tried again.",
     "pull_lag": "Messages or objects that wait at the server, by their place there.",
     "pull_lost_total": "Messages that the server dropped before they were fetched.",
+    "pull_skipped_total": "Objects that are no logs (digests, folders), by kind.",
     "pull_waiting": "Whether nothing is fetched because the queue is full.",
     "queue_bytes": "Disk that records take while they wait.",
     "queue_waiting": "Records acknowledged and not kept yet.",
@@ -113,9 +114,13 @@ def _pulled(pull: Progress) -> Iterator[Sample]:
     yield "pull_connected", (intake,), int(pull.connected)
     yield "pull_waiting", (intake,), int(pull.waiting)
     yield "pull_errors_total", (intake,), pull.errors
-    for name, counts in (("pull_lag", pull.lag), ("pull_lost_total", pull.lost)):
-        for place, count in sorted(counts.items()):
-            yield name, (intake, ("place", place)), count
+    for name, label, counts in (
+        ("pull_lag", "place", pull.lag),
+        ("pull_lost_total", "place", pull.lost),
+        ("pull_skipped_total", "kind", pull.skipped),
+    ):
+        for value, count in sorted(counts.items()):
+            yield name, (intake, (label, value)), count
 
 
 def _late(late: talk.Late, lake: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import logging
 import ssl
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from trailhound.pipeline.serve.settings import NatsSettings, Settings
 if TYPE_CHECKING:
     from trailhound.intake.kafka import Subscription
     from trailhound.intake.nats import Consumption
+    from trailhound.intake.s3.places import Buckets
 
 _log = logging.getLogger(__name__)
 
@@ -42,32 +44,49 @@ def check(settings: Settings) -> None:
         if not settings.nats.stream:
             raise TrailhoundError("[nats] needs a stream")
         _consumption(settings)
+    if settings.s3.buckets:
+        _need("s3", "boto3")
+        from trailhound.intake.s3 import bucket  # noqa: PLC0415 - an extra
+
+        bucket.check(_buckets(settings))
+    elif settings.s3.queues:
+        raise TrailhoundError("[s3] needs the buckets that notices may name")
 
 
 def start(
     settings: Settings, accept: Accept, progresses: list[Progress], closing: AsyncExitStack
 ) -> None:
     """Start every intake that the settings ask for; each is ended with `closing`."""
-    for progress, pulling in _pulls(settings, accept):
-        progresses.append(progress)
+    for shown, pulling in _pulls(settings, accept):
+        progresses += shown
         closing.push_async_callback(_end, asyncio.create_task(pulling))
 
 
 def _pulls(
     settings: Settings, accept: Accept
-) -> Iterator[tuple[Progress, Coroutine[Any, Any, None]]]:
+) -> Iterator[tuple[tuple[Progress, ...], Coroutine[Any, Any, None]]]:
     if settings.kafka.brokers:
         from trailhound.intake import kafka  # noqa: PLC0415 - an extra
 
         _log.info("Kafka: %s as %s", ", ".join(settings.kafka.topics), settings.kafka.group)
         progress = Progress("kafka")
-        yield progress, kafka.consume(_subscription(settings), accept, progress)
+        yield (progress,), kafka.consume(_subscription(settings), accept, progress)
     if settings.nats.servers:
         from trailhound.intake import nats  # noqa: PLC0415 - an extra
 
         _log.info("NATS: %s as %s", settings.nats.stream, settings.nats.consumer)
         progress = Progress("nats")
-        yield progress, nats.consume(_consumption(settings), accept, progress)
+        yield (progress,), nats.consume(_consumption(settings), accept, progress)
+    if settings.s3.buckets:
+        from trailhound.intake.s3 import bucket, work  # noqa: PLC0415 - an extra
+
+        _log.info("S3: %s", ", ".join(settings.s3.buckets))
+        kept = work.Work(Path(settings.state) / "s3.sqlite")
+        progress, notices = Progress("s3"), Progress("sqs")
+        yield (
+            (progress, notices) if settings.s3.queues else (progress,),
+            bucket.pull(_buckets(settings), kept, accept, progress, notices),
+        )
 
 
 def _subscription(settings: Settings) -> "Subscription":
@@ -91,6 +110,24 @@ def _consumption(settings: Settings) -> "Consumption":
         nats.start,
         nats.credentials,
         _tls(nats),
+    )
+
+
+def _buckets(settings: Settings) -> "Buckets":
+    from trailhound.intake.s3.places import Buckets, places_of  # noqa: PLC0415 - an extra
+
+    s3 = settings.s3
+    since_ns = 0
+    if s3.since:
+        try:
+            day = datetime.strptime(s3.since, "%Y-%m-%d").replace(tzinfo=UTC)
+        except ValueError:
+            raise TrailhoundError(f"[s3] since: {s3.since!r} is no day, as 2026-11-01") from None
+        since_ns = int(day.timestamp()) * 1_000_000_000
+    if not s3.queues and s3.list_seconds <= 0:
+        raise TrailhoundError("[s3] needs queues where buckets are not listed")
+    return Buckets(
+        places_of(s3.buckets), s3.queues, s3.list_seconds, since_ns, s3.endpoint, s3.region
     )
 
 

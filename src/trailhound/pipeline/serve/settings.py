@@ -124,6 +124,24 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Properties of librdkafka, as for TLS and SASL: `"security.protocol" = "SASL_SSL"`."""
 
 
+class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Objects in S3 buckets, each read once. Needs `pip install 'trailhound[s3]'`."""
+
+    buckets: tuple[str, ...] = ()
+    """Buckets, or prefixes in them: s3://bucket/prefix. Empty: nothing is read."""
+    queues: tuple[str, ...] = ()
+    """URLs of SQS queues that get notices of new objects, from S3, EventBridge or CloudTrail, by
+    SNS or not. What they name must lie in `buckets`."""
+    list_seconds: float = 60
+    """How often buckets are listed. 0: never, where notices are enough."""
+    since: str = ""
+    """Day, such as 2026-11-01: objects that were last written before it (UTC) are not read."""
+    endpoint: str = ""
+    """URL of another server that speaks S3. Empty: Amazon's."""
+    region: str = ""
+    """Empty: from the AWS configuration, as are credentials."""
+
+
 class NatsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A stream of NATS JetStream. Needs `pip install 'trailhound[nats]'`."""
 
@@ -170,6 +188,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: FilesSettings = FilesSettings()
     kafka: KafkaSettings = KafkaSettings()
     nats: NatsSettings = NatsSettings()
+    s3: S3Settings = S3Settings()
 
     @property
     def lake_folder(self) -> Path:

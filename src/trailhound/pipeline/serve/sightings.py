@@ -7,6 +7,7 @@ from trailhound.model.events import Event
 
 _TEXT_LIMIT = 120
 _ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASCII)
+_DAY = re.compile(r"(?<=/)\d{4}/\d{2}/\d{2}/", re.ASCII)
 _DAEMON = "DAEMON_"
 """auditd numbers its own records, from a random start (src/auditd-event.c); the kernel the rest."""
 _STAGES = {
@@ -53,6 +54,8 @@ def _sender(peer: str) -> str:
         place = _ROTATION.sub("", place)
     elif intake == "kafka":  # of a topic, any partition may rest
         place = place.rpartition("/")[0]
+    elif intake == "s3":
+        place = _DAY.split(place)[0].rpartition("/")[0]
     return _cut(intake + slash + place)
 
 

@@ -1,0 +1,1 @@
+"""Objects in buckets, found by listing or by notices, each read once."""
