@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -35,15 +36,26 @@ class Answer(NamedTuple):
 class Serving:
     """One server on a state folder."""
 
-    def __init__(self, folder: Path, settings: str = "", arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = "",
+        arguments: Sequence[str] = (),
+        http: str = "",
+        tls: ssl.SSLContext | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "settings.toml"
         self.config.write_text(
-            f'state = "{folder / "state"}"\n{settings}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
+            f'state = "{folder / "state"}"\n{settings}\n'
+            f'[http]\nlisten = "127.0.0.1:{self.port}"\n{http}\n'
         )
         self._arguments = arguments
+        self._tls = tls
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Serving":
@@ -67,6 +79,7 @@ class Serving:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=self._environment,
         )
 
     def wait(self, seconds: float = 20) -> None:
@@ -85,6 +98,31 @@ class Serving:
                 time.sleep(0.02)
             else:
                 return
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Wait until the detector has its rules."""
+        self.wait()
+        until = time.monotonic() + seconds
+        while self.ask("GET", "/readyz").status != 200:
+            assert time.monotonic() < until, self.log
+            time.sleep(0.05)
+
+    def wait_log(self, text: str, seconds: float = 60) -> None:
+        """Wait until something stands in the log."""
+        until = time.monotonic() + seconds
+        while text not in self.log:
+            assert time.monotonic() < until, self.log
+            time.sleep(0.05)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:
@@ -133,6 +171,10 @@ class Serving:
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        if self._tls is not None:
+            connection = http.client.HTTPSConnection(
+                "localhost", self.port, timeout=20, context=self._tls
+            )
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()

@@ -74,10 +74,10 @@ def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
     queue.close()
     serving = Serving(tmp_path, "builtin = false").start()
     for _ in range(2):  # killed in the middle, it goes on where it was
-        ready(serving)
+        serving.wait_ready()
         time.sleep(0.5)
         serving.kill_detector()
-    ready(serving)
+    serving.wait_ready()
     assert serving.stop() == 0, serving.log
     found = [f for f in serving.findings() if f["rule"]["uid"].startswith("trailhound-watch")]
     told = [(f["rule"]["uid"].removeprefix("trailhound-watch-"), f["status"]) for f in found]
@@ -103,14 +103,6 @@ def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
     assert "k8s_audit kubernetes/10.0.0.2: kinds\n" in text
     assert "60 missing" in text
     assert "Check first:" in by_rule["silence"]["rule"]["description"]
-
-
-def ready(serving: Serving) -> None:
-    serving.wait(30)
-    until = time.monotonic() + 60
-    while serving.ask("GET", "/readyz").status != 200:
-        assert time.monotonic() < until, serving.log
-        time.sleep(0.05)
 
 
 def ran(*arguments: object) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 from pathlib import Path
 
 from trailhound.cli.console import Commands
@@ -10,7 +9,8 @@ from trailhound.model.errors import TrailhoundError
 
 _DESCRIPTION = """\
 Receive audit logs as they are sent, acknowledge what is on disk, run rules over it, and write
-findings as they are made. Ends at SIGTERM or Ctrl-C; reads rules anew at SIGHUP.
+findings as they are made. Ends at SIGTERM or Ctrl-C; at SIGHUP, reads rules, the access file and
+certificates anew.
 """
 _EPILOG = """\
 examples:
@@ -35,12 +35,18 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--listen", metavar="HOST:PORT", help="address of the HTTP intake (default 127.0.0.1:9610)"
     )
+    command.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        help="what is written to standard error: lines, or an object a line (default text)",
+    )
     command.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from msgspec.structs import replace  # noqa: PLC0415 - `scan` need not wait for a server
 
+    from trailhound.pipeline.serve.logs import set_up  # noqa: PLC0415
     from trailhound.pipeline.serve.service import Service  # noqa: PLC0415
     from trailhound.pipeline.serve.settings import Settings, load_settings  # noqa: PLC0415
 
@@ -51,6 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         settings = replace(settings, state=options.state)
     if options.listen:
         settings = replace(settings, http=replace(settings.http, listen=options.listen))
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level="INFO")
+    if options.log_format:
+        settings = replace(settings, log_format=options.log_format)
+    set_up(settings.log_format, "serve")
     asyncio.run(Service(settings).run())
     return 0

@@ -40,6 +40,13 @@ class Access:
     """The grants of one server."""
 
     def __init__(self, grants: tuple[Grant, ...]) -> None:
+        self._hold(grants)
+
+    def become(self, other: "Access") -> None:
+        """Let in whom another lets in, from the next request on."""
+        self._hold(other.grants)
+
+    def _hold(self, grants: tuple[Grant, ...]) -> None:
         self.grants = grants
         self._by_token = {grant.sha256.lower(): grant for grant in grants if grant.sha256}
         self._by_certificate = {grant.certificate: grant for grant in grants if grant.certificate}

@@ -26,6 +26,8 @@ async def read_body(request: web.Request) -> bytes:
         web.HTTPUnsupportedMediaType: `Content-Encoding` is none of gzip, deflate, zstd.
         web.HTTPBadRequest: It cannot be decompressed.
     """
+    if (request.content_length or 0) > BODY_BYTES:  # without waiting for it
+        raise web.HTTPRequestEntityTooLarge(BODY_BYTES, request.content_length or 0)
     data = await request.read()
     named = request.headers.get("Content-Encoding", "").lower().replace(" ", "").split(",")
     for name in reversed([name for name in named if name not in ("", "identity")]):

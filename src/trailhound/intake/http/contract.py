@@ -10,6 +10,8 @@ from aiohttp import web
 from trailhound.intake.arrivals import Accept, Arrival
 from trailhound.intake.http.access import Role
 
+SENDER = web.RequestKey("sender", str)
+"""Name of the grant by which a request was let in."""
 Handler = Callable[[web.Request, Accept], Awaitable[web.Response]]
 
 
@@ -30,8 +32,12 @@ class HttpRoute:
 
 
 def peer_of(request: web.Request, intake: str) -> str:
-    """Return the intake and who sent a request, for `Arrival.peer`."""
-    return f"{intake}/{request.remote or 'unknown'}"
+    """Return the intake and who sent a request, for `Arrival.peer`.
+
+    `kubernetes/10.0.0.7`, or `kubernetes/cluster-a@10.0.0.7` where a grant names the sender.
+    """
+    name = request.get(SENDER, "")
+    return f"{intake}/{name}{'@' if name else ''}{request.remote or 'unknown'}"
 
 
 def arrivals_of(

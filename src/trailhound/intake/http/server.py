@@ -18,9 +18,9 @@ from trailhound.intake.http import (
     otlp,
     splunk,
 )
-from trailhound.intake.http.access import Access, Role
+from trailhound.intake.http.access import Access, Grant, Role
 from trailhound.intake.http.body import BODY_BYTES
-from trailhound.intake.http.contract import HttpRoute
+from trailhound.intake.http.contract import SENDER, HttpRoute
 from trailhound.model.errors import TrailhoundError
 
 INTAKE_ROUTES: tuple[HttpRoute, ...] = (
@@ -66,15 +66,15 @@ def _handler(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if access and route.role is not None:
-            require(access, request, route.role)
+            request[SENDER] = require(access, request, route.role).name
         async with asyncio.timeout(_BODY_SECONDS):
             return await route.handler(request, accept)
 
     return handle
 
 
-def require(access: Access, request: web.Request, role: Role) -> None:
-    """Let a request pass whose sender has a role.
+def require(access: Access, request: web.Request, role: Role) -> Grant:
+    """Let a request pass whose sender has a role; return the grant.
 
     Raises:
         web.HTTPUnauthorized: Nobody known.
@@ -88,6 +88,7 @@ def require(access: Access, request: web.Request, role: Role) -> None:
         )
     if role not in grant.roles and "admin" not in grant.roles:
         raise web.HTTPForbidden(text=f"{grant.name} has not the role {role}\n")
+    return grant
 
 
 @web.middleware

@@ -16,6 +16,8 @@ class Condition:
     rules: int = 0
     taken: dict[str, int] = field(default_factory=dict)
     """Records taken in, by intake."""
+    refused: int = 0
+    """How often senders were told to come again, for want of room."""
     lost: Lost = field(default_factory=Lost)
     """Datagrams that could not be kept."""
     pulls: list[Progress] = field(default_factory=list)

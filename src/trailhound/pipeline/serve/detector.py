@@ -13,7 +13,7 @@ from typing import Any
 
 from trailhound.intake.queue import Damage, Frame, Mark, QueueReader
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.serve import talk
+from trailhound.pipeline.serve import logs, talk
 from trailhound.pipeline.serve.journal import Batch, Journal
 from trailhound.pipeline.serve.judging import Judge
 from trailhound.pipeline.serve.settings import Settings
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
     """Run the detector until it is told to stop, or the service is gone."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s detector: %(message)s", level="INFO")
+    logs.set_up(settings.log_format, "detector")
     # A terminal sends these to both processes; the service sees to this one.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -133,7 +133,10 @@ class _Loop:
                 self._judge.watch(time.time_ns())
             self._judge.keep_house()
             if orders.reloading():
-                self._judge.reload()
+                try:
+                    self._judge.reload()
+                except TrailhoundError as error:
+                    _log.error("%s; the rules before it stay", error)
                 self._ready()
             orders.wait(_LOOK_SECONDS, seen)
 

@@ -97,17 +97,22 @@ class Judge:
         return tuple(str(error) for error in errors)
 
     def reload(self) -> None:
-        """Read the rules anew."""
-        if self._stream is not None:
-            self._stream.save()
-            self._stream.close()
-        self._loaded = load_rules(
+        """Read the rules anew; windows go on from where they are.
+
+        Raises:
+            TrailhoundError: Rules that the settings name do not exist. Those before them stay.
+        """
+        loaded = load_rules(
             self._settings.rules,
             builtin=self._settings.builtin,
             placeholders={},
             cache=self._folder / "cache",
         )
-        self._plan = plan_for(self._loaded.ruleset.rules)
+        plan = plan_for(loaded.ruleset.rules)
+        if self._stream is not None:
+            self._stream.save()
+            self._stream.close()
+        self._loaded, self._plan = loaded, plan
         self._stream = Stream(self._plan, self._folder / "windows.sqlite")
 
     @property

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import logging
-import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ from trailhound.intake.http.hooks import HOOKS
 from trailhound.intake.pulling import Progress
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.serve import pullers
+from trailhound.pipeline.serve.certificates import Certificates
 from trailhound.pipeline.serve.settings import (
     ForwardSettings,
     HttpSettings,
@@ -34,9 +34,15 @@ def check(settings: Settings, access: Access) -> None:
 
     Raises:
         TrailhoundError: An intake that others can reach has nothing to know its senders by; one
-            that pulls cannot do so.
+            that pulls cannot do so; what should guard one would not.
     """
     http, fluent, log = settings.http, settings.forward, settings.syslog
+    for name, part in (("http", http), ("forward", fluent), ("syslog", log)):
+        _whole(name, part)
+    if log.tls and not log.tls_certificate:
+        raise TrailhoundError("[syslog] tls needs a tls_certificate and its tls_key")
+    if fluent.users and not fluent.shared_key:
+        raise TrailhoundError("[forward] users are asked for only together with a shared_key")
     _guarded(
         http.listen,
         bool(access or http.client_ca),
@@ -58,6 +64,7 @@ async def open_all(
     settings: Settings,
     accept: Accept,
     access: Access,
+    certificates: Certificates,
     monitoring: Sequence[HttpRoute],
     lost: syslog.Lost,
     pulls: list[Progress],
@@ -72,13 +79,14 @@ async def open_all(
     hooked = [route for name, secret in http.hooks.items() for route in HOOKS[name](secret)]
     routes = (*server.INTAKE_ROUTES, *hooked, *monitoring)
     app = server.application(accept, access, routes)
-    runner = await server.start(app, *address_of(http.listen), _tls(http))
+    runner = await server.start(app, *address_of(http.listen), certificates.context(http))
     closing.push_async_callback(runner.cleanup)
     _log.info("HTTP on %s%s", http.listen, " (TLS)" if http.tls_certificate else "")
     if settings.forward.listen:
         fluent = settings.forward
         secret = forward.Secrets(fluent.shared_key, fluent.users)
-        listening = await forward.listen(*address_of(fluent.listen), accept, secret, _tls(fluent))
+        tls = certificates.context(fluent)
+        listening = await forward.listen(*address_of(fluent.listen), accept, secret, tls)
         closing.callback(listening.close)
         _log.info("forward on %s", fluent.listen)
     log = settings.syslog
@@ -87,7 +95,7 @@ async def open_all(
         closing.callback(task.cancel)
         closing.callback(transport.close)
         _log.info("syslog on UDP %s", log.udp)
-    for listen, tls in ((log.tcp, None), (log.tls, _tls(log) if log.tls else None)):
+    for listen, tls in ((log.tcp, None), (log.tls, certificates.context(log) if log.tls else None)):
         if listen:
             listening = await syslog.listen_tcp(*address_of(listen), accept, tls)
             closing.callback(listening.close)
@@ -100,11 +108,12 @@ async def open_all(
     pullers.start(settings, accept, pulls, closing)
 
 
-def _tls(settings: HttpSettings | ForwardSettings | SyslogSettings) -> ssl.SSLContext | None:
-    if not settings.tls_certificate:
-        return None
-    client_ca = Path(settings.client_ca) if settings.client_ca else None
-    return server.tls_context(Path(settings.tls_certificate), Path(settings.tls_key), client_ca)
+def _whole(name: str, part: HttpSettings | ForwardSettings | SyslogSettings) -> None:
+    """See that what is asked of clients is asked: without TLS nobody shows a certificate."""
+    if bool(part.tls_certificate) != bool(part.tls_key):
+        raise TrailhoundError(f"[{name}] tls_certificate and tls_key go together")
+    if part.client_ca and not part.tls_certificate:
+        raise TrailhoundError(f"[{name}] client_ca needs a tls_certificate and its tls_key")
 
 
 def _guarded(listen: str, guarded: bool, what_to_do: str) -> None:  # noqa: FBT001 - a fact, not an option

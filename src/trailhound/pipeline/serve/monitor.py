@@ -28,6 +28,7 @@ _HELP = {
     "pull_lost_total": "Messages that the server dropped before they were fetched.",
     "pull_skipped_total": "Objects that are no logs (digests, folders), by kind.",
     "pull_waiting": "Whether nothing is fetched because the queue is full.",
+    "refused_total": "How often senders were told to come again, for want of room.",
     "queue_bytes": "Disk that records take while they wait.",
     "queue_waiting": "Records acknowledged and not kept yet.",
     "detector_restarts_total": "How often the detector ended by itself and was started again.",
@@ -79,6 +80,7 @@ def routes(
                 for intake, count in sorted(condition.taken.items())
             ),
             ("datagrams_lost_total", (), condition.lost.messages),
+            ("refused_total", (), condition.refused),
             *(sample for pull in condition.pulls for sample in _pulled(pull)),
             ("queue_bytes", (), held_bytes()),
             ("queue_waiting", (), max(0, next_number() - done)),

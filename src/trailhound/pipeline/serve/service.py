@@ -20,11 +20,12 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from trailhound.intake.arrivals import Arrival
+from trailhound.intake.arrivals import Arrival, Full
 from trailhound.intake.http.access import Access, load_access
 from trailhound.intake.queue import SEGMENT_BYTES, QueueWriter
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.serve import listeners, monitor, talk
+from trailhound.pipeline.serve import listeners, monitor, systemd, talk
+from trailhound.pipeline.serve.certificates import Certificates
 from trailhound.pipeline.serve.condition import Condition
 from trailhound.pipeline.serve.detector import detect
 from trailhound.pipeline.serve.settings import Settings
@@ -48,7 +49,8 @@ class Service:
         self._settings = settings
         self._folder = Path(settings.state)
         self.condition = Condition()
-        self._access = load_access(Path(settings.access)) if settings.access else Access(())
+        self._access = _access(settings)
+        self._certificates = Certificates()
         listeners.check(settings, self._access)
         self._lock = _locked(self._folder)
         # Room comes back a segment at a time, so a small queue has small ones.
@@ -60,7 +62,11 @@ class Service:
 
     async def accept(self, arrivals: Sequence[Arrival]) -> None:
         """Take records in; see `Accept`."""
-        await asyncio.wrap_future(self.queue.put(arrivals))
+        try:
+            await asyncio.wrap_future(self.queue.put(arrivals))
+        except Full:
+            self.condition.refused += 1
+            raise
         self._detector.tell()
         taken = self.condition.taken
         for arrival in arrivals:
@@ -68,12 +74,12 @@ class Service:
             taken[intake] = taken.get(intake, 0) + 1
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; SIGHUP reads the rules anew."""
+        """Serve until SIGTERM or SIGINT; at SIGHUP, read rules, access and certificates anew."""
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._detector.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._detector.start()
         monitoring = monitor.routes(
             self.condition,
@@ -87,18 +93,32 @@ class Service:
                     self._settings,
                     self.accept,
                     self._access,
+                    self._certificates,
                     monitoring,
                     self.condition.lost,
                     self.condition.pulls,
                     closing,
                 )
+                systemd.notify("READY=1")
+                alive = asyncio.create_task(systemd.keep_alive())
+                closing.callback(alive.cancel)
                 await stopping.wait()
+                systemd.notify("STOPPING=1")
                 _log.info("stopping")
         finally:
             await asyncio.to_thread(self.queue.close)
             await asyncio.to_thread(self._detector.stop)
             os.close(self._lock)
             _log.info("stopped")
+
+    def _reload(self) -> None:
+        _log.info("reading rules, access and certificates anew")
+        self._detector.reload()
+        self._certificates.renew()
+        try:
+            self._access.become(_access(self._settings))
+        except TrailhoundError as error:
+            _log.error("%s; what was allowed before it still is", error)
 
 
 class _Detector:
@@ -202,6 +222,17 @@ class _Detector:
                 condition.stats = report
             case talk.Report():
                 condition.report = report
+
+
+def _access(settings: Settings) -> Access:
+    if not settings.access:
+        return Access(())
+    access = load_access(Path(settings.access))
+    if not access:
+        raise TrailhoundError(
+            f"the access file {settings.access} lets nobody in: `trailhound token` adds a grant"
+        )
+    return access
 
 
 def _locked(folder: Path) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.serve.logs import LogFormat
 
 GIB = 1024**3
 
@@ -179,6 +180,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     intakes listen on loopback only."""
     queue_bytes: int = 4 * GIB
     """Disk that records may take while they wait to be judged; then senders are told to wait."""
+    log_format: LogFormat = "text"
+    """What is written to standard error: `text` for a person, or `json`, an object a line."""
     lake: LakeSettings = LakeSettings()
     ledger: LedgerSettings = LedgerSettings()
     redaction: RedactionSettings = RedactionSettings()

@@ -50,7 +50,10 @@ def sighting(event: Event, received_ns: int, *, repeat: bool) -> Sighting:
 def _sender(peer: str) -> str:
     # A log that is rotated goes on, and so do its numbers.
     intake, slash, place = peer.partition("/")
-    if intake == "files":
+    name, at, _ = place.partition("@")
+    if at and intake != "files":
+        place = name  # a sender that is known may change its address
+    elif intake == "files":
         place = _ROTATION.sub("", place)
     elif intake == "kafka":  # of a topic, any partition may rest
         place = place.rpartition("/")[0]
