@@ -69,6 +69,8 @@ async def listen(
             _log.warning("forward/%s: %s", address, error or "no handshake in time")
         except (OSError, ssl.SSLError) as error:
             _log.info("forward/%s: %s", address, error)
+        except asyncio.CancelledError:  # we end; asyncio would take it for a bug
+            _log.info("forward/%s: closed", address)
         finally:
             writer.close()
 

@@ -49,6 +49,8 @@ async def listen_tcp(
             await _read_stream(reader, peer, accept)
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError) as error:
             _log.info("%s: %s", peer, error)
+        except asyncio.CancelledError:  # we end; asyncio would take it for a bug
+            _log.info("%s: closed", peer)
         finally:
             writer.close()
 
