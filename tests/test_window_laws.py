@@ -18,6 +18,7 @@ from trailhound.rules.ir import (
     Change,
     Condition,
     Correlation,
+    Deduplicated,
     Field,
     Flatline,
     Frequency,
@@ -26,7 +27,10 @@ from trailhound.rules.ir import (
     Metric,
     NewTerm,
     Realert,
+    Sequence,
+    Signal,
     Spike,
+    Together,
     Window,
 )
 
@@ -102,6 +106,32 @@ WINDOWS: list[Window] = [
         for aligned in (False, True)
     ),
     Aggregate(rules=RULES, metric=Metric(kind="percentage", span_ns=8), at_most=50, every_ns=3),
+    Deduplicated(rules=RULES, period_ns=10),
+    Deduplicated(rules=RULES, period_ns=10, threshold=3),
+    Deduplicated(rules=RULES, period_ns=10, threshold=2, unique=True),
+    *(
+        kind(rules=RULES, signals=signals, timespan_ns=12)
+        for kind in (Sequence, Together)
+        for signals in (
+            (Signal(name="a", rules=(0,)), Signal(name="b", rules=(1,))),
+            (Signal(name="a", rules=(0,), at_least=2), Signal(name="b", rules=(1, 2), within_ns=4)),
+            (Signal(name="a", rules=(0,)), Signal(name="no", rules=(1,), at_most=0, within_ns=5)),
+            (Signal(name="no", rules=(1,), at_most=0), Signal(name="a", rules=(0,))),
+            (
+                Signal(name="a", rules=(0,)),
+                Signal(name="no", rules=(1,), at_most=0),
+                Signal(name="b", rules=(2,), at_least=2),
+            ),
+        )
+    ),
+    Together(
+        rules=RULES,
+        signals=(
+            Signal(name="a", rules=(0,), at_most=2),
+            Signal(name="b", rules=(1,)),
+        ),
+        timespan_ns=12,
+    ),
 ]
 
 

@@ -1,13 +1,28 @@
 """YAML with line numbers: what a rule file says, and on which line."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 from msgspec import Struct
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Loader12(_Loader):  # type: ignore[misc]
+    """Reads `On`, `Off`, `Yes` and `No` as the texts that they are in YAML 1.2."""
+
+    yaml_implicit_resolvers: Mapping[str, Any] = {
+        first: [entry for entry in entries if entry[0] != _BOOL]
+        for first, entries in _Loader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader12.add_implicit_resolver(
+    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _NODES_LIMIT = 200_000
 _DEPTH_LIMIT = 64
 _DOCUMENT_START = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
@@ -46,17 +61,20 @@ class YamlError(Exception):
         self.column = column
 
 
-def read_documents(text: str) -> tuple[list[Document], list[YamlError]]:
+def read_documents(
+    text: str, *, yes_is_text: bool = False
+) -> tuple[list[Document], list[YamlError]]:
     """Read every YAML document of a text, each by itself: one that is broken spoils no other.
 
-    Only plain data (`yaml.SafeLoader`), no objects. What has more than 200,000 nodes, also by
-    way of aliases, is refused, as a rule file has no use for it.
+    YAML 1.1; with `yes_is_text`, `On`, `Off`, `Yes` and `No` are what they are in YAML 1.2. Only
+    plain data (`yaml.SafeLoader`), no objects. What has more than 200,000 nodes, also by way of
+    aliases, is refused, as a rule file has no use for it.
     """
     documents: list[Document] = []
     errors: list[YamlError] = []
     for part, above in _parts(text):
         try:
-            documents.extend(_read(part, above))
+            documents.extend(_read(part, above, _Loader12 if yes_is_text else _Loader))
         except YamlError as error:
             errors.append(error)
     return documents, errors
@@ -75,11 +93,11 @@ def _parts(text: str) -> Iterator[tuple[str, int]]:
             line += part.count("\n")
 
 
-def _read(text: str, above: int) -> Iterator[Document]:
+def _read(text: str, above: int, make: Any) -> Iterator[Document]:
     if sum(map(text.count, "\n,[{")) > _NODES_LIMIT:
         raise YamlError("too large or too deeply nested for a rule", above + 1, 1)
     try:
-        loader = _Loader(text)
+        loader = make(text)
         try:
             while loader.check_node():
                 node = loader.get_node()

@@ -3,7 +3,7 @@
 Matching short-circuits; this evaluates every part, and is asked only about hits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from trailhound.engine.match import elements_of, matcher
@@ -165,7 +165,7 @@ def _some(node: Some) -> Explainer:
     label = describe(node)
     read = nodes(node.field)
     item = explainer(node.item)
-    enough = all if node.every else any
+    enough = _one if node.once else all if node.every else any
 
     def some(document: Any) -> Explanation:
         parts = [item(element) for element in elements_of(read(document))]
@@ -173,6 +173,10 @@ def _some(node: Some) -> Explainer:
         return Explanation(label, matched, node.field.name, children=_chosen(parts))
 
     return some
+
+
+def _one(verdicts: Iterable[bool]) -> bool:
+    return sum(verdicts) == 1
 
 
 def shown(value: Any) -> Any:

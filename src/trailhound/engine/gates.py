@@ -26,6 +26,7 @@ from trailhound.rules.ir import (
     Or,
     Path,
     Predicate,
+    PythonCall,
     Regex,
     SameAs,
     Some,
@@ -60,13 +61,27 @@ def is_short(values: Iterable[Any]) -> bool:
 class Candidate:
     """A compiled rule, as the gates and the match loop see it."""
 
-    __slots__ = ("index", "matches", "predicate")
+    __slots__ = ("asks", "index", "matches", "predicate")
 
     def __init__(self, index: int, predicate: Predicate, matches: Matcher) -> None:
         self.index = index
         """Position of the rule in the plan."""
         self.predicate = predicate
         self.matches = matches
+        self.asks = program_of(predicate) is not None
+        """Whether a match is to be asked of a program."""
+
+
+def program_of(predicate: Predicate) -> PythonCall | None:
+    """Return what a predicate asks of a program, if it is one that does."""
+    items = predicate.items if isinstance(predicate, And) else (predicate,)
+    for item in items:
+        found = item if isinstance(item, PythonCall) else None
+        if isinstance(item, And):
+            found = program_of(item)
+        if found is not None:
+            return found
+    return None
 
 
 class Gate:

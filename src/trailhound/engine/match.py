@@ -1,5 +1,6 @@
 """Predicates compiled to Python functions over a document."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from trailhound.engine.tests import (
     check_of,
     literals_of,
     needs_backtracking,
+    number_of,
 )
 from trailhound.engine.texts import text_of
 from trailhound.engine.values import folded_text, getter, nodes, presence, texts_of
@@ -220,10 +222,12 @@ class _Compiler:
     def _some(self, node: Some) -> Matcher:
         read = nodes(node.field)
         item = self.compile(node.item)
-        every = node.every
+        every, once = node.every, node.once
 
         def some(document: Any) -> bool:
             elements = elements_of(read(document))
+            if once:
+                return _exactly_one(item, elements)
             if every:
                 return bool(elements) and not any_surely(lambda e: not item(e), elements)
             return any_surely(item, elements)
@@ -242,6 +246,20 @@ def elements_of(found: list[Any]) -> list[Any]:
     return elements
 
 
+def _exactly_one(item: Matcher, elements: list[Any]) -> bool:
+    held = unknown = 0
+    for element in elements:
+        try:
+            held += item(element)
+        except GaveUp:
+            unknown += 1
+        if held > 1:
+            return False
+    if unknown:
+        raise GaveUp
+    return held == 1
+
+
 def _same_as(read: Callable[[Any], list[Any]], test: SameAs) -> Matcher:
     other = getter(test.other)
     fold = not test.cased
@@ -251,6 +269,8 @@ def _same_as(read: Callable[[Any], list[Any]], test: SameAs) -> Matcher:
         "endswith": lambda a, b: a.endswith(b),
         "contains": lambda a, b: b in a,
     }
+    if test.how not in relations:
+        return _ordered(read, other, test.how)
     stands = relations[test.how]
 
     def texts(values: list[Any]) -> list[str]:
@@ -260,5 +280,25 @@ def _same_as(read: Callable[[Any], list[Any]], test: SameAs) -> Matcher:
     def compare(document: Any) -> bool:
         theirs = texts(other(document))
         return any(stands(a, b) for a in texts(read(document)) for b in theirs)
+
+    return compare
+
+
+def _ordered(
+    read: Callable[[Any], list[Any]], other: Callable[[Any], list[Any]], how: str
+) -> Matcher:
+    stands: Callable[[float, float], bool] = {
+        "lt": operator.lt,
+        "lte": operator.le,
+        "gt": operator.gt,
+        "gte": operator.ge,
+    }[how]
+
+    def numbers(values: list[Any]) -> list[int | float]:
+        return [number for value in values if (number := number_of(value)) is not None]
+
+    def compare(document: Any) -> bool:
+        theirs = numbers(other(document))
+        return any(stands(a, b) for a in numbers(read(document)) for b in theirs)
 
     return compare

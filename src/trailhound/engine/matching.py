@@ -1,9 +1,13 @@
-"""Events to hits: which rules match an event, each rule at most once."""
+"""Events to hits: which rules match an event, each rule at most once.
+
+Rules that are programs are the exception, see `match_event`.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from trailhound.engine.gates import Candidate
+from trailhound.engine.output import Answered
 from trailhound.engine.plan import Plan, ViewPlan
 from trailhound.engine.tests import GaveUp
 from trailhound.model.events import Event
@@ -18,6 +22,8 @@ class Hit(NamedTuple):
     event: Event
     document: Mapping[str, Any]
     """The document of the view in which it matched."""
+    answered: Answered | None = None
+    """For a rule that is a program: what it says."""
 
 
 class Undecided(NamedTuple):
@@ -27,9 +33,16 @@ class Undecided(NamedTuple):
     event: Event
 
 
+_Verdicts = dict[tuple[int, int], Hit | Undecided]
+
+
 def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
-    """Return what the rules say of an event, in the order of the plan."""
-    verdicts: dict[int, Hit | Undecided] = {}
+    """Return what the rules say of an event, in the order of the plan.
+
+    A hit of a rule that is a program (`Plan.asked`) is a candidate: the program is yet to be
+    asked, of each such hit of the event until it says yes.
+    """
+    verdicts: _Verdicts = {}
     documents: dict[int, Mapping[str, Any]] = {}
     read_by: dict[int, tuple[str, ...]] = {}
     for view, held in event.views.items():
@@ -47,7 +60,7 @@ def match_candidates(
     view_plan: ViewPlan, candidates: Iterable[Candidate], event: Event
 ) -> list[Hit | Undecided]:
     """The same where the candidates of the event's only view are known from a gate."""
-    verdicts: dict[int, Hit | Undecided] = {}
+    verdicts: _Verdicts = {}
     for document in event.views[view_plan.view]:
         _judge(candidates, event, document, verdicts)
     return [verdicts[index] for index in sorted(verdicts)]
@@ -57,30 +70,32 @@ def _judge(
     candidates: Iterable[Candidate],
     event: Event,
     document: Mapping[str, Any],
-    verdicts: dict[int, Hit | Undecided],
+    verdicts: _Verdicts,
 ) -> None:
     for rule in candidates:
-        if isinstance(verdicts.get(rule.index), Hit):
+        # A program may say no of one document and yes of the next.
+        at = rule.index, len(verdicts) if rule.asks else 0
+        if isinstance(verdicts.get(at), Hit):
             continue
         try:
             if rule.matches(document):
-                verdicts[rule.index] = Hit(rule.index, event, document)
+                verdicts[at] = Hit(rule.index, event, document)
         except GaveUp:
-            verdicts[rule.index] = Undecided(rule.index, event)
+            verdicts[at] = Undecided(rule.index, event)
 
 
 def finding_of(plan: Plan, hit: Hit, *, explained: bool) -> Finding:
     """Make the finding of a hit; `explained` adds the tree that says why."""
     rule = plan.rules[hit.rule]
     time_ns = hit.event.envelope.time_ns
-    message, values = plan.say(hit.rule, hit.document)
+    said = hit.answered.said if hit.answered else plan.say(hit.rule, hit.document)
     return Finding(
         uid=finding_uid(rule.info.uid, (hit.event.uid,)),
-        rule=rule.info,
+        rule=said.of(rule.info),
         time_ns=time_ns,
         start_ns=time_ns,
         events=(hit.event,),
         explanation=plan.explain(hit.rule, hit.document) if explained else None,
-        message=message,
-        values=values,
+        message=said.message,
+        values=said.values,
     )

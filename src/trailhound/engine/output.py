@@ -1,12 +1,16 @@
 """What a rule says of an event: the text of its output, with the event's values in it."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from trailhound.engine.match import matcher
+import msgspec
+
+from trailhound.engine.match import Matcher, matcher
 from trailhound.engine.steps import json_text
 from trailhound.engine.tests import GaveUp
 from trailhound.engine.values import getter, nodes
+from trailhound.model.findings import RuleInfo
+from trailhound.model.levels import Level
 from trailhound.rules.ir import Field, Output, Slot, Text
 
 ABSENT = "<NA>"
@@ -14,18 +18,52 @@ ABSENT = "<NA>"
 _VALUE_LIMIT = 512
 _TEXT_LIMIT = 4096
 
-Said = tuple[str, tuple[tuple[str, str], ...]]
-"""The text, and each value in it by name (`output_fields` of Falco)."""
+
+class Said(NamedTuple):
+    """What a rule says of an event, besides that it matches."""
+
+    message: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    """Each value in the message by name (`output_fields` of Falco), and further ones."""
+    level: Level | None = None
+    """In place of the rule's."""
+    description: str | None = None
+    """In place of the rule's."""
+    references: tuple[str, ...] | None = None
+    """In place of the rule's."""
+
+    def of(self, rule: RuleInfo) -> RuleInfo:
+        """Return what a finding says of its rule."""
+        own = {
+            "level": self.level,
+            "description": self.description,
+            "references": self.references,
+        }
+        changed = {name: value for name, value in own.items() if value is not None}
+        return msgspec.structs.replace(rule, **changed) if changed else rule
+
+
+class Answered(NamedTuple):
+    """What a rule that is a program says of an event that it matches."""
+
+    said: Said
+    dedup: str
+    """Of which alert it is a part."""
+    unique: str = ""
+    """The value that a threshold counts, where it counts values."""
 
 
 def speaker(output: Output) -> Callable[[Any], Said]:
     """Compile an output.
 
     Values come from attackers: what could pass for the words of the rule, or move a cursor, is
-    escaped (`_plain`), and values are cut at 512 characters, the text at 4,096.
+    escaped (`plain`), and values are cut at 512 characters, the text at 4,096.
     """
     parts = [part.text if isinstance(part, Text) else _reader(part) for part in output.parts]
     names = [part.name for part in output.parts if isinstance(part, Slot)]
+    names += [slot.name for slot in output.context]
+    context = [_reader(slot) for slot in output.context]
+    levels = [(entry.level, matcher(entry.when)) for entry in output.levels]
 
     def say(document: Any) -> Said:
         values: list[str] = []
@@ -39,9 +77,21 @@ def speaker(output: Output) -> Callable[[Any], Said]:
         text = "".join(words)
         if len(text) > _TEXT_LIMIT:
             text = text[:_TEXT_LIMIT] + "…"
-        return text, tuple(dict(zip(names, values, strict=True)).items())
+        values += [read(document) for read in context]
+        told = tuple(dict(zip(names, values, strict=True)).items())
+        return Said(text, told, _level(levels, document))
 
     return say
+
+
+def _level(levels: Sequence[tuple[Level, Matcher]], document: Any) -> Level | None:
+    for level, holds in levels:
+        try:
+            if holds(document):
+                return level
+        except GaveUp:
+            continue
+    return None
 
 
 def _reader(slot: Slot) -> Callable[[Any], str]:
@@ -57,7 +107,7 @@ def _reader(slot: Slot) -> Callable[[Any], str]:
             except GaveUp:
                 continue
             if found:
-                shown = [_plain(json_text(value)) for value in found]
+                shown = [plain(json_text(value)) for value in found]
                 return f"({','.join(shown)})" if slot.listed else shown[0]
         return ABSENT
 
@@ -70,7 +120,7 @@ def _values(value: Field | str, *, listed: bool) -> Callable[[Any], list[Any]]:
     return getter(value) if listed else nodes(value)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape what is no visible character, and a backslash, so that it can be told apart."""
     if len(text) > _VALUE_LIMIT:
         text = text[:_VALUE_LIMIT] + "…"

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from trailhound.engine.explain import Explainer, explainer
-from trailhound.engine.gates import Candidate, Gate, Gates, gates_for
+from trailhound.engine.gates import Candidate, Gate, Gates, gates_for, program_of
 from trailhound.engine.match import check_patterns, matcher
 from trailhound.engine.output import Said, speaker
 from trailhound.engine.values import Getter, getter
@@ -15,7 +15,15 @@ from trailhound.engine.windows.contract import AnyFold
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.model.findings import Explanation
 from trailhound.model.logsource import LogSource, Route
-from trailhound.rules.ir import Field, Path, Predicate, Rule, RuleError, Window
+from trailhound.rules.ir import (
+    Field,
+    Path,
+    Predicate,
+    PythonCall,
+    Rule,
+    RuleError,
+    Window,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,8 @@ class Plan:
     """Indices of rules whose log source no source here can serve."""
     errors: tuple[RuleError, ...]
     """Rules that could not be compiled; they are not in `views`."""
+    asked: Mapping[int, PythonCall] = field(default_factory=dict)
+    """Rule index → what is to be asked of a program before a hit of it is one."""
     _joined: dict[tuple[str, tuple[str, ...]], ViewPlan | None] = field(default_factory=dict)
     _explainers: dict[int, Explainer] = field(default_factory=dict)
     _speakers: dict[int, Callable[[Any], Said]] = field(default_factory=dict)
@@ -146,7 +156,7 @@ class Plan:
         """Return what the rule at an index says of a document it matched, in its own words."""
         output = self.rules[rule].output
         if output is None:
-            return "", ()
+            return Said()
         compiled = self._speakers.get(rule)
         if compiled is None:
             compiled = self._speakers[rule] = speaker(output)
@@ -203,6 +213,11 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
         window_sources={index: _sources(index, below, serving) for index in folds},
         homeless=tuple(homeless),
         errors=tuple(errors),
+        asked={
+            index: call
+            for index, rule in enumerate(rules)
+            if rule.predicate is not None and (call := program_of(rule.predicate)) is not None
+        },
     )
 
 

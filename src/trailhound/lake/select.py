@@ -173,6 +173,7 @@ def weakened(
                 predicate.field,
                 weakened(predicate.item, left_out, negated=negated),
                 predicate.every,
+                predicate.once,
             )
             return _supported(some, left_out, negated=negated)
         case _:

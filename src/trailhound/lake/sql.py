@@ -179,6 +179,8 @@ class _Lowering:
         )
 
     def _same_as(self, node: object, at: Field, test: SameAs, document: str) -> str:
+        if test.how in ("lt", "lte", "gt", "gte"):
+            raise _Cannot("SQL does not compare two fields as numbers", node)
         a, b = next(self._names), next(self._names)
         mine = self._texts(at, document, node, fold=not test.cased)
         theirs = self._texts(test.other, document, node, fold=not test.cased)
@@ -220,6 +222,8 @@ class _Lowering:
         return f"CASE WHEN {plain} THEN true ELSE {general} END"
 
     def _some(self, node: Some, document: str) -> str:
+        if node.once:
+            raise _Cannot("SQL does not count the elements that match", node)
         v, w = next(self._names), next(self._names)
         inner = _Lowering({})
         inner._names = self._names

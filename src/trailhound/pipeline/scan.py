@@ -1,5 +1,6 @@
 """The scan: files in, findings and totals out."""
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
@@ -31,7 +34,7 @@ from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
-from trailhound.rules.ir import Rule
+from trailhound.rules.ir import Rule, RuleError
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
@@ -119,7 +122,21 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
         )
         for source in all_sources()
     ]
-    return make_plan(rules, shapes)
+    plan = make_plan(rules, shapes)
+    if not plan.asked:
+        return plan
+    # Until there is a process that runs them.
+    without = make_plan(
+        [
+            structs.replace(rule, enabled=rule.enabled and index not in plan.asked)
+            for index, rule in enumerate(rules)
+        ],
+        shapes,
+    )
+    infos = [plan.rules[index].info for index in plan.asked if plan.rules[index].enabled]
+    reason = "rules in Python are not run yet"
+    told = [RuleError(info.path, info.line, reason, rule=info.title) for info in infos]
+    return dataclasses.replace(without, errors=(*without.errors, *told))
 
 
 def _here(

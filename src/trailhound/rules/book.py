@@ -1,7 +1,7 @@
 """Rule books: what dialects make of rule files, and how the books come together."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,6 +18,7 @@ from trailhound.rules.ir import (
     Rule,
     RuleError,
 )
+from trailhound.rules.python import DataModel, InlineTest, PythonModule, PythonProgram
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,11 @@ class RuleBook(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     filters: tuple[Filter, ...] = ()
     errors: tuple[RuleError, ...] = ()
+    programs: tuple[PythonProgram, ...] = ()
+    """Without the modules and models, which may stand in other files."""
+    modules: tuple[PythonModule, ...] = ()
+    models: tuple[DataModel, ...] = ()
+    tests: tuple[InlineTest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,9 @@ class RuleSet:
 
     rules: tuple[Rule, ...]
     errors: tuple[RuleError, ...]
+    programs: Mapping[str, PythonProgram] = field(default_factory=dict)
+    """Id → program, for `PythonCall`; with every module and model of the run."""
+    tests: tuple[InlineTest, ...] = ()
 
 
 _BOOKS = msgspec.json.Decoder(list[RuleBook])
@@ -73,6 +82,7 @@ def link(books: Iterable[RuleBook]) -> RuleSet:
     errors: list[RuleError] = []
     rules: dict[str, Rule] = {}
     filters: list[Filter] = []
+    books = list(books)
     for book in books:
         errors.extend(book.errors)
         filters.extend(book.filters)
@@ -91,7 +101,34 @@ def link(books: Iterable[RuleBook]) -> RuleSet:
     _drop_cycles(rules, errors)
     _drop_dangling(rules, lambda uid, _: uid, errors)
     _silence(rules)
-    return RuleSet(tuple(rules.values()), tuple(errors))
+    programs = _programs(books, errors)
+    tests = tuple(test for book in books for test in book.tests)
+    return RuleSet(tuple(rules.values()), tuple(errors), programs, tests)
+
+
+def _programs(books: Sequence[RuleBook], errors: list[RuleError]) -> dict[str, PythonProgram]:
+    """Give every program the modules and models of all books."""
+    modules: dict[str, PythonModule] = {}
+    models: dict[str, DataModel] = {}
+    for book in books:
+        for module in book.modules:
+            first = modules.setdefault(module.name, module)
+            if first.source != module.source:
+                reason = f"same name {module.name!r} as {first.path}, which is used"
+                errors.append(RuleError(book.path, 1, reason, rule=module.name))
+        for model in book.models:
+            for log_type in model.log_types:
+                other = models.setdefault(log_type, model)
+                if other != model:
+                    reason = f"log type {log_type} has a data model in {other.path}, which is used"
+                    errors.append(RuleError(book.path, 1, reason, rule=model.model_id))
+    helpers = tuple((module.name, module.source) for module in modules.values())
+    by_id = {model.model_id: model for model in models.values()}
+    found: dict[str, PythonProgram] = {}
+    for program in (program for book in books for program in book.programs):
+        whole = msgspec.structs.replace(program, helpers=helpers, models=tuple(by_id.values()))
+        found.setdefault(program.rule_id, whole)
+    return found
 
 
 class _Names:

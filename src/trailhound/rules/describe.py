@@ -50,6 +50,7 @@ def describe(node: Predicate) -> str:
             return f"{node.field.name} is present"
         case Some():
             how = "every element" if node.every else "one element"
+            how = "one element and no other" if node.once else how
             return f"{how} of {node.field.name}"
         case PythonCall():
             return f"rule(event) of {node.program} returns True"
@@ -83,8 +84,7 @@ def describe_test(test: Test) -> str:
         case IsNull():
             return "is null or absent"
         case SameAs():
-            how = {"equals": "equals", "contains": "contains"}.get(test.how, test.how)
-            return f"{how} field {test.other.name}"
+            return f"{_SIGNS.get(test.how, test.how)} field {test.other.name}"
         case TimePart():
             return f"has {test.part} {test.value}"
 
@@ -113,7 +113,7 @@ def fields_of(node: Predicate) -> list[Field]:
                     found.setdefault(_below(prefix, node.test.other))
             case Exists():
                 found.setdefault(_below(prefix, node.field))
-            case Keyword():
+            case Keyword() | PythonCall():
                 pass
 
     visit(node, None)

@@ -7,13 +7,17 @@ from trailhound.rules.ir import (
     Cardinality,
     Change,
     Correlation,
+    Deduplicated,
     Flatline,
     Frequency,
     Gathered,
     Matches,
     Metric,
     NewTerm,
+    Sequence,
+    Signal,
     Spike,
+    Together,
     Window,
 )
 
@@ -70,9 +74,28 @@ def _lines(window: Window) -> Iterator[str]:
         case Aggregate():
             yield _metric(window.metric)
             yield from _bounds(window.at_least, window.at_most)
-    if not isinstance(window, Correlation) and window.realert.for_ns:
-        grows = f", growing to {_time(window.realert.at_most_ns)}" * bool(window.realert.at_most_ns)
-        yield f"further matches are held back for {_time(window.realert.for_ns)}{grows}"
+        case Deduplicated():
+            what = "different values" if window.unique else "matches"
+            least = f", at least {window.threshold:,} {what}" * (window.threshold > 1)
+            yield f"matches within {_time(window.period_ns)} of the first are one alert{least}"
+        case Sequence() | Together():
+            order = "in this order" if isinstance(window, Sequence) else "in any order"
+            yield f"{order} within {_time(window.timespan_ns)}"
+            for signal in window.signals:
+                yield f"  {_signal(signal)}"
+    realert = getattr(window, "realert", None)
+    if realert is not None and realert.for_ns:
+        grows = f", growing to {_time(realert.at_most_ns)}" * bool(realert.at_most_ns)
+        yield f"further matches are held back for {_time(realert.for_ns)}{grows}"
+
+
+def _signal(signal: Signal) -> str:
+    within = f", within {_time(signal.within_ns)}" * bool(signal.within_ns)
+    if signal.absent:
+        return f"no {signal.name}{within}"
+    most = f", at most {signal.at_most:,} times" if signal.at_most is not None else ""
+    least = f", at least {signal.at_least:,} times" * (signal.at_least > 1)
+    return f"{signal.name}{least}{most}{within}"
 
 
 def _bounds(low: float | None, high: float | None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from trailhound.model.findings import RuleInfo
 from trailhound.model.logsource import LogSource
-from trailhound.rules.output import Output, Reading, Slot
+from trailhound.rules.output import LevelWhen, Output, Reading, Slot
 from trailhound.rules.predicates import (
     And,
     Any1,
@@ -49,6 +49,7 @@ from trailhound.rules.windows import (
     Change,
     Condition,
     Correlation,
+    Deduplicated,
     Flatline,
     Frequency,
     Gathered,
@@ -56,7 +57,10 @@ from trailhound.rules.windows import (
     Metric,
     NewTerm,
     Realert,
+    Sequence,
+    Signal,
     Spike,
+    Together,
     Window,
 )
 
@@ -72,6 +76,7 @@ __all__ = [
     "Compare",
     "Condition",
     "Correlation",
+    "Deduplicated",
     "Equals",
     "Exists",
     "Field",
@@ -81,6 +86,7 @@ __all__ = [
     "InNetwork",
     "IsNull",
     "Keyword",
+    "LevelWhen",
     "Like",
     "Matches",
     "Metric",
@@ -101,6 +107,8 @@ __all__ = [
     "Rule",
     "RuleError",
     "SameAs",
+    "Sequence",
+    "Signal",
     "Slot",
     "Some",
     "Spike",
@@ -109,6 +117,7 @@ __all__ = [
     "Test",
     "Text",
     "TimePart",
+    "Together",
     "Window",
 ]
 

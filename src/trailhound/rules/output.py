@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from trailhound.model.levels import Level
 from trailhound.rules.predicates import Field, Predicate, Text
 
 
@@ -23,7 +24,21 @@ class Slot(Struct, frozen=True, tag="slot"):
     """Whether the field is a list, and is written as one."""
 
 
-class Output(Struct, frozen=True):
-    """What the rule says of an event in its own words (Falco's `output`)."""
+class LevelWhen(Struct, frozen=True):
+    """A level that a finding has instead of its rule's, where a condition holds."""
+
+    level: Level
+    when: Predicate
+
+
+class Output(Struct, frozen=True, omit_defaults=True):
+    """What the rule says of an event in its own words.
+
+    Falco's `output`; Panther's `AlertTitle`, `AlertContext` and `DynamicSeverities`.
+    """
 
     parts: tuple[Text | Slot, ...]
+    context: tuple[Slot, ...] = ()
+    """Values that are told and do not stand in the text."""
+    levels: tuple[LevelWhen, ...] = ()
+    """The first whose condition holds."""

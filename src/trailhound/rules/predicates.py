@@ -142,7 +142,10 @@ class SameAs(Struct, frozen=True, tag="same-as"):
     """The value stands so to a value of another field of the same event."""
 
     other: Field
-    how: Literal["equals", "startswith", "endswith", "contains"] = "equals"
+    how: Literal["equals", "startswith", "endswith", "contains", "lt", "lte", "gt", "gte"] = (
+        "equals"
+    )
+    """`lt` and the like: both read as numbers."""
     cased: bool = False
 
 
@@ -209,16 +212,17 @@ class Exists(Struct, frozen=True, tag="exists"):
     field: Field
 
 
-class Some(Struct, frozen=True, tag="some"):
+class Some(Struct, frozen=True, tag="some", omit_defaults=True):
     """One and the same element of the list at the field fulfils the predicate.
 
     Fields inside `item` are read relative to the element; the empty path is the element
-    itself. `every` asks it of all elements and of at least one.
+    itself. `every` asks it of all elements and of at least one, `once` of one and no other.
     """
 
     field: Field
     item: "Predicate"
     every: bool = False
+    once: bool = False
 
 
 class PythonCall(Struct, frozen=True, tag="python-call"):
@@ -231,6 +235,8 @@ class PythonCall(Struct, frozen=True, tag="python-call"):
 
     program: str
     """Id of the program, in the rule set."""
+    log_type: str = ""
+    """What the program is told of the event's kind (Panther's `p_log_type`)."""
 
 
 Predicate = And | Or | Not | AtLeast | Compare | Keyword | Exists | Some | PythonCall

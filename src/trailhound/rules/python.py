@@ -61,6 +61,15 @@ class DataModel(Struct, frozen=True, kw_only=True):
     """The Python that its methods stand in; empty where it has none."""
 
 
+class PythonModule(Struct, frozen=True):
+    """Python that programs can import."""
+
+    name: str
+    path: str
+    """Its file, as shown to people."""
+    source: str
+
+
 class PythonProgram(Struct, frozen=True, kw_only=True):
     """Everything needed to run one detection."""
 

@@ -222,6 +222,75 @@ class Aggregate(_Alerting, frozen=True, kw_only=True, tag="aggregate"):
         return (self.metric.field,) if self.metric.field is not None else ()
 
 
+# --- Panther --------------------------------------------------------------------------------
+
+
+class Deduplicated(Struct, frozen=True, kw_only=True, tag="deduplicated"):
+    """Matches of a group within a time are one alert (`DedupPeriodMinutes`, `Threshold`).
+
+    The time begins with the first of them; what comes later begins the next.
+    """
+
+    rules: tuple[str, ...]
+    period_ns: int
+    threshold: int = 1
+    """With fewer matches there is no alert."""
+    unique: bool = False
+    """Whether the threshold counts different values that the rule tells, not matches."""
+    group_by: tuple[Field, ...] = ()
+    """Rules in Python tell their group themselves: then it is one field without a path."""
+    aliases: tuple[Alias, ...] = ()
+    generate: bool = False
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return ()
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """A part of a correlation rule: how often a rule must match, or must not."""
+
+    name: str
+    """As the rule calls it."""
+    rules: tuple[int, ...]
+    """Places in the window's `rules`, any of which counts."""
+    at_least: int = 1
+    at_most: int | None = None
+    """0: it must be absent."""
+    within_ns: int = 0
+    """In a sequence: since the end of the step before that must be present; 0: no bound of its
+    own. For one that must be absent: how long."""
+
+    @property
+    def absent(self) -> bool:
+        """Whether it must not match."""
+        return self.at_most == 0
+
+
+class _Correlating(Struct, frozen=True, kw_only=True):
+    rules: tuple[str, ...]
+    signals: tuple[Signal, ...]
+    timespan_ns: int
+    """Everything lies within so much (`LookbackWindowMinutes`)."""
+    group_by: tuple[Field, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    generate: bool = True
+
+    @property
+    def value_fields(self) -> tuple[Field, ...]:
+        """The fields whose values it is fed."""
+        return ()
+
+
+class Sequence(_Correlating, frozen=True, kw_only=True, tag="sequence"):
+    """Rules match one after the other (a correlation rule's `Sequence`)."""
+
+
+class Together(_Correlating, frozen=True, kw_only=True, tag="together"):
+    """Rules match in any order (a correlation rule's `Group`)."""
+
+
 Window = (
     Correlation
     | Matches
@@ -233,6 +302,9 @@ Window = (
     | NewTerm
     | Cardinality
     | Aggregate
+    | Deduplicated
+    | Sequence
+    | Together
 )
 """Every kind of window. Each has `rules` (uids of the rules that feed it), `group_by`,
 `aliases`, `generate` and `value_fields`; the rest is its own, and so is its fold

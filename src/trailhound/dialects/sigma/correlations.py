@@ -20,6 +20,7 @@ from trailhound.rules.ir import (
     Cardinality,
     Condition,
     Correlation,
+    Deduplicated,
     Exists,
     Field,
     Flatline,
@@ -82,6 +83,24 @@ def as_correlation(rule: Rule, rules: Mapping[str, Rule]) -> tuple[Rule, _Differ
             anew = "counting does not begin anew after an alert: a burst is one finding"
             ends = f"events that are just {span} apart count as well"
             return replace(rule, window=counted), (anew, ends, *held)
+        case Deduplicated() if len(window.rules) == 1 and not window.unique:
+            events = rules[window.rules[0]]
+            period = timespan(window.period_ns)
+            if window.threshold == 1:
+                alone = replace(
+                    rule, window=None, predicate=events.predicate, logsource=events.logsource
+                )
+                return alone, (f"matches of {period} are not one alert: each is a finding",)
+            counted = Correlation(
+                kind="event_count",
+                rules=window.rules,
+                timespan_ns=window.period_ns,
+                group_by=window.group_by,
+                conditions=(Condition("gte", window.threshold),),
+                generate=window.generate,
+            )
+            trailing = f"any {period} count, not only those that begin with a first match"
+            return replace(rule, window=counted), (trailing,)
         case Cardinality() if window.at_least is None and window.at_most is not None:
             distinct = Correlation(
                 kind="value_count",
@@ -109,9 +128,10 @@ def as_correlation(rule: Rule, rules: Mapping[str, Rule]) -> tuple[Rule, _Differ
 
 
 def _held_back(window: Window) -> _Differs:
-    if isinstance(window, Correlation | Gathered) or not window.realert.for_ns:
+    realert = getattr(window, "realert", None)
+    if realert is None or not realert.for_ns:
         return ()
-    seconds = window.realert.for_ns / _SECOND_NS
+    seconds = realert.for_ns / _SECOND_NS
     return (f"findings of a group are not held back for {seconds:g} s after one",)
 
 

@@ -168,6 +168,8 @@ class Saying:
 
     def _some(self, node: Some) -> Predicate:
         _no_steps(node.field)
+        if node.once:
+            raise Unsayable("one element and no other", node.field.name)
         if len(node.field.paths) > 1:
             if node.every:
                 raise Unsayable("every element of several lists together", node.field.name)
@@ -224,7 +226,7 @@ def unlabelled(node: Predicate) -> Predicate:
         case Not():
             return Not(unlabelled(node.item))
         case Some():
-            return Some(node.field, unlabelled(node.item), node.every)
+            return Some(node.field, unlabelled(node.item), node.every, node.once)
         case _:
             return node
 

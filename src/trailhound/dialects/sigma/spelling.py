@@ -122,6 +122,8 @@ def canonical(test: Test) -> Test:
             return _pattern(test)
         case Number():
             return Number(test.op, _number(test.value))
+        case SameAs() if test.how in ("lt", "lte", "gt", "gte"):
+            raise Unsayable("Sigma does not compare two fields as numbers")
         case SameAs() if test.cased:
             raise Unsayable("Sigma compares two fields without regard to case")
         case SameAs():

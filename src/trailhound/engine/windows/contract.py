@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from trailhound.engine.output import Said
+
 Key = tuple[str | None, ...]
 """The values of the group fields, in the order of `group_by`; None: the field was absent."""
 
@@ -32,6 +34,8 @@ class Feed(NamedTuple):
     onward: tuple["Feed", ...] = ()
     """What the windows over this window are fed, if this feed completes it; `time_ns`, `uid`,
     `request` and `at` are then those of this feed."""
+    said: Said | None = None
+    """What the rule says of the event, where the window tells it."""
 
 
 class Fired(NamedTuple):
@@ -65,6 +69,8 @@ class Outcome(Struct, frozen=True):
     """How many events it has."""
     reason: str
     """One sentence: what was seen, and what the rule asks for."""
+    said: Said | None = None
+    """What the rule says of the first event."""
 
 
 State = TypeVar("State", bound=Struct)

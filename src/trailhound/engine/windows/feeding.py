@@ -4,20 +4,25 @@ from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from typing import Any
 
+from trailhound.engine.output import Answered, Said
 from trailhound.engine.plan import Plan
 from trailhound.engine.requests import request_id
 from trailhound.engine.texts import text_of
 from trailhound.engine.values import getter
 from trailhound.engine.windows.contract import Feed, Key
 from trailhound.model.events import Event
-from trailhound.rules.ir import Field, Window
+from trailhound.rules.ir import Deduplicated, Field, Sequence, Together, Window
 
 GROUPS_PER_EVENT = 16
 """An event with lists in its group fields counts in at most so many groups."""
 
 
 def feeds_of(
-    plan: Plan, rule: int, event: Event, document: Mapping[str, Any], key: Key | None = None
+    plan: Plan,
+    rule: int,
+    event: Event,
+    document: Mapping[str, Any],
+    answered: Answered | None = None,
 ) -> list[Feed]:
     """Return what a hit of a rule feeds into the windows that refer to it.
 
@@ -26,20 +31,24 @@ def feeds_of(
         rule: index of the rule that matched.
         event: the event it matched.
         document: the document of the event in which it matched.
-        key: the group it belongs to, where that is not read from fields: rules written in
-            Python say it themselves.
+        answered: what the rule says, where it is a program.
     """
     request = request_id(event)
     time_ns = event.envelope.time_ns
     return [
         feed._replace(time_ns=time_ns, uid=event.uid, request=request)
         for window in plan.feeds.get(rule, ())
-        for feed in _feeds(plan, window, rule, event, document, key)
+        for feed in _feeds(plan, window, rule, event, document, answered)
     ]
 
 
 def _feeds(
-    plan: Plan, index: int, rule: int, event: Event, document: Mapping[str, Any], key: Key | None
+    plan: Plan,
+    index: int,
+    rule: int,
+    event: Event,
+    document: Mapping[str, Any],
+    answered: Answered | None,
 ) -> Iterator[Feed]:
     window = plan.rules[index].window
     assert window is not None  # noqa: S101 - `feeds` leads to windows only
@@ -50,7 +59,17 @@ def _feeds(
     values = tuple(
         tuple(_texts(aliases.get(field.name, field), document)) for field in window.value_fields
     )
-    keys = [key] if key is not None else _keys(window, aliases, document)
+    said: Said | None = None
+    if isinstance(window, Deduplicated):
+        said = answered.said if answered else plan.say(rule, document)
+    if answered is not None and isinstance(window, Deduplicated):
+        keys: list[Key] = [(answered.dedup,)]
+        values = ((answered.unique,),)
+    else:
+        keys = _keys(window, aliases, document)
+        if isinstance(window, Sequence | Together):
+            # What is not there is like nothing else, not even like what is not there either.
+            keys = [key for key in keys if None not in key]
     for each in keys:
         onward: tuple[Feed, ...] = ()
         if index in plan.feeds:
@@ -61,7 +80,7 @@ def _feeds(
                 for outer in plan.feeds[index]
                 for feed in _feeds(plan, outer, index, event, completed, None)
             )
-        yield Feed(0, "", index, each, window.rules.index(uid), values, onward=onward)
+        yield Feed(0, "", index, each, window.rules.index(uid), values, onward=onward, said=said)
 
 
 def _keys(window: Window, aliases: Mapping[str, Field], document: Mapping[str, Any]) -> list[Key]:

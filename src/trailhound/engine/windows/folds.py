@@ -15,17 +15,23 @@ from trailhound.engine.windows.elastalert.counting import (
 )
 from trailhound.engine.windows.elastalert.measuring import AggregateFold
 from trailhound.engine.windows.elastalert.spiking import SpikeFold
+from trailhound.engine.windows.panther.deduplicated import DeduplicatedFold
+from trailhound.engine.windows.panther.sequence import SequenceFold
+from trailhound.engine.windows.panther.together import TogetherFold
 from trailhound.rules.ir import (
     Aggregate,
     Cardinality,
     Change,
     Correlation,
+    Deduplicated,
     Flatline,
     Frequency,
     Gathered,
     Matches,
     NewTerm,
+    Sequence,
     Spike,
+    Together,
     Window,
 )
 
@@ -40,5 +46,8 @@ FOLDS: Mapping[type[Window], MakeFold] = {
     NewTerm: NewTermFold,
     Cardinality: CardinalityFold,
     Aggregate: AggregateFold,
+    Deduplicated: DeduplicatedFold,
+    Sequence: SequenceFold,
+    Together: TogetherFold,
 }
 """One entry for each struct of `rules/windows.py`."""

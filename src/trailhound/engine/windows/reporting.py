@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from trailhound.engine.output import Said
 from trailhound.engine.plan import Plan
 from trailhound.engine.windows.contract import Outcome
 from trailhound.engine.windows.groups import Group
@@ -25,9 +26,10 @@ def finding(
     window, key = group
     rule = plan.rules[window]
     assert rule.window is not None  # noqa: S101 - outcomes are those of windows
+    said = outcome.said or Said()
     return Finding(
         uid=finding_uid(rule.info.uid, (repr(key), outcome.identity)),
-        rule=rule.info,
+        rule=said.of(rule.info),
         time_ns=outcome.end_ns,
         start_ns=outcome.start_ns,
         events=tuple(e for at in outcome.evidence if (e := kept(at)) is not None),
@@ -40,4 +42,6 @@ def finding(
         status=status,
         revision=revision,
         change=change,
+        message=said.message,
+        values=said.values,
     )

@@ -1,0 +1,51 @@
+"""The first and the last of many events, as evidence."""
+
+from msgspec import Struct, field
+
+from trailhound.engine.windows.contract import Feed
+from trailhound.model.findings import EVENTS_KEPT
+
+_HALF = EVENTS_KEPT // 2
+
+
+class Extract(Struct):
+    """What a finding keeps of its events, by `Feed.at`, and how many there are."""
+
+    start_ns: int
+    identity: str
+    head: list[int] = field(default_factory=list)
+    tail: list[int] = field(default_factory=list)
+    count: int = 0
+    end_ns: int = 0
+
+    def add(self, feed: Feed) -> None:
+        """Take in an event; they come in their order."""
+        self.count += 1
+        self.end_ns = feed.time_ns
+        if len(self.head) < _HALF:
+            self.head.append(feed.at)
+        else:
+            self.tail.append(feed.at)
+            if len(self.tail) > _HALF:
+                del self.tail[0]
+
+    def evidence(self) -> tuple[int, ...]:
+        """Return the events kept."""
+        return tuple(dict.fromkeys((*self.head, *self.tail)))
+
+
+def begun(feed: Feed) -> Extract:
+    """Return an extract that begins with an event."""
+    extract = Extract(feed.time_ns, feed.uid)
+    extract.add(feed)
+    return extract
+
+
+def joined(first: Extract, rest: list[Feed]) -> Extract:
+    """Return a copy of an extract with further events."""
+    copy = Extract(
+        first.start_ns, first.identity, [*first.head], [*first.tail], first.count, first.end_ns
+    )
+    for feed in rest:
+        copy.add(feed)
+    return copy
