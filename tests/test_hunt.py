@@ -269,6 +269,7 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "\u202e" not in out
     assert "\\x1b[31mmallory\\u202e" in out
     assert "█" in out
+    assert " 00:00  1  █" not in out, "the bars are as wide as the lake is old"
     code, out, _ = run(capsys, "hunt", *lake, "mallory", "-f", "csv", "--fail-on-match")
     assert code == 1
     assert "\x1b" not in out

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import bz2
 import contextlib
 import gzip
 import hashlib
@@ -112,6 +113,15 @@ def test_deflate_without_a_header_and_gzip_in_members() -> None:
     assert exchange("/ingest", packed, {"Content-Encoding": "deflate"})[2].data == [EVENT]
     packed = gzip.compress(EVENT[:20]) + gzip.compress(EVENT[20:])
     assert exchange("/ingest", packed, {"Content-Encoding": "gzip"})[2].data == [EVENT]
+
+
+def test_a_file_may_be_sent_as_it_lies_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pack in (gzip.compress, PACK["zstd"], bz2.compress):
+        status, _, taken, _ = exchange("/ingest", pack(EVENT + b"\n" + EVENT))
+        assert (status, taken.data) == (200, [EVENT, EVENT])
+    assert exchange("/ingest", gzip.compress(EVENT * 50)[:-20])[0] == 400
+    monkeypatch.setattr(body, "PLAIN_BYTES", 3_000_000)
+    assert exchange("/ingest", gzip.compress(b"\0" * 30_000_000))[0] == 413
 
 
 @pytest.mark.parametrize("encoding", PACK)

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,6 +178,13 @@ def _query(lake: "Lake", text: str, options: argparse.Namespace) -> int:
     last = min(last, asked.times.until_ns) if asked.times.until_ns is not None else last
     width = histogram_width(first, last)
     counts = histogram(lake, asked, now, width)
+    while counts:  # what matches may lie in an hour of a year
+        first, last = min(counts), max(counts) + width
+        if (narrower := histogram_width(first, last)) >= width:
+            break
+        width = narrower
+        there = replace(asked, times=asked.times.within(first, last))
+        counts = histogram(lake, there, now, width)
     total = sum(counts.values())
     if options.count:
         if options.format == "table":

@@ -164,6 +164,13 @@ class Times(Struct, frozen=True):
     since_ns: int | None = None
     until_ns: int | None = None
 
+    def within(self, since_ns: int, until_ns: int) -> "Times":
+        """Return the part of it that lies in another span."""
+        return Times(
+            since_ns if self.since_ns is None else max(since_ns, self.since_ns),
+            until_ns if self.until_ns is None else min(until_ns, self.until_ns),
+        )
+
     def condition(self) -> str:
         """Return it as a condition on the column `time`."""
         bounds = [

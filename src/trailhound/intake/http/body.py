@@ -1,10 +1,12 @@
 """Bodies of requests: whole, decompressed, and never larger than allowed."""
 
+import io
+from collections.abc import Iterable
 from typing import Literal
 
 from aiohttp import web
 
-from trailhound.intake.compression import Damaged, unpacked
+from trailhound.intake.compression import Damaged, plain_chunks, unpacked
 
 BODY_BYTES = 32 * 1024 * 1024
 """A body as sent, at most."""
@@ -36,13 +38,25 @@ async def read_body(request: web.Request) -> bytes:
             raise web.HTTPUnsupportedMediaType(
                 text=f"Content-Encoding {name!r} is not read here: gzip, deflate or zstd\n"
             )
-        plain = bytearray()
-        try:
-            for part in unpacked(encoding, data):
-                plain += part
-                if len(plain) > PLAIN_BYTES:
-                    raise web.HTTPRequestEntityTooLarge(PLAIN_BYTES, len(plain))
-        except Damaged as error:
-            raise web.HTTPBadRequest(text=f"the body: {error}\n") from None
-        data = bytes(plain)
+        data = _plain(unpacked(encoding, data))
     return data
+
+
+async def read_file(request: web.Request) -> bytes:
+    """Return the body of a request that may be a file as it lies on disk: `audit.log.gz`.
+
+    As `read_body`, and decompressed where its first bytes say that it is compressed.
+    """
+    return _plain(plain_chunks(io.BytesIO(await read_body(request))))
+
+
+def _plain(parts: Iterable[bytes]) -> bytes:
+    plain = bytearray()
+    try:
+        for part in parts:
+            plain += part
+            if len(plain) > PLAIN_BYTES:
+                raise web.HTTPRequestEntityTooLarge(PLAIN_BYTES, len(plain))
+    except Damaged as error:
+        raise web.HTTPBadRequest(text=f"the body: {error}\n") from None
+    return bytes(plain)

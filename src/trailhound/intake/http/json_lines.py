@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept
-from trailhound.intake.http.body import read_body
+from trailhound.intake.http.body import read_file
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -43,7 +43,7 @@ def digest_of(body: bytes) -> str:
 
 
 async def _take(request: web.Request, accept: Accept) -> web.Response:
-    body = await read_body(request)
+    body = await read_file(request)
     records = records_of(body)
     if records:
         await accept(arrivals_of(request, "http", records, digest_of(body)))
@@ -51,5 +51,10 @@ async def _take(request: web.Request, accept: Accept) -> web.Response:
 
 
 ROUTES = (
-    HttpRoute("POST", "/ingest", _take, "Records as JSON, a JSON array, NDJSON or lines of text"),
+    HttpRoute(
+        "POST",
+        "/ingest",
+        _take,
+        "Records as JSON, a JSON array, NDJSON or lines of text; a file of them, compressed or not",
+    ),
 )
