@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trailhound.pipeline.python_rules.cell import seccomp
 from trailhound.pipeline.python_rules.cells import Limits
@@ -89,6 +91,40 @@ def test_an_attack_harms_only_its_own_answer(
     (seen,) = workers.judge(BYSTANDER, [{"user": "Root"}])
     assert (seen.title, seen.errors) == ("by Root", ())
     assert workers.costs[rule.rule_id].off == ""
+
+
+@settings(max_examples=25)
+@given(
+    st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+        lambda item: (
+            st.lists(item, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["matched", "title", "errors", "cost_ns", "alert_context", "failed"]
+                ),
+                item,
+            )
+        ),
+        max_leaves=6,
+    ).map(lambda value: framed(json.dumps(value).encode()))
+)
+def test_whatever_a_rule_writes_on_its_socket_is_about_itself(
+    workers: PythonWorkers, written: bytes
+) -> None:
+    source = (
+        "import os\ndef rule(event):\n"
+        "    os.write(3, bytes.fromhex(event.get('hex', '')))\n    return True\n"
+    )
+    answers = workers.judge(program(source, "writer"), [{"hex": written.hex()}, {}])
+    assert len(answers) == 2
+    seen = workers.judge(BYSTANDER, [{"user": "root"}, {"user": "eve"}])
+    assert [(answer.title, answer.errors) for answer in seen] == [("by root", ()), (None, ())]
+
+
+def framed(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
 
 
 def _cut(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:

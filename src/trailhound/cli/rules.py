@@ -1,4 +1,4 @@
-"""`trailhound rules`: list, check, explain and convert rules."""
+"""`trailhound rules`: list, check, explain, test and convert rules."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from trailhound.cli import rules_convert
+from trailhound.cli import rules_convert, rules_test
 from trailhound.cli.console import EXIT_FINDINGS, Commands, progress_bar
 from trailhound.cli.ruleset import (
     add_rule_options,
@@ -30,8 +30,8 @@ def add_parser(commands: Commands) -> None:
     """Add the command and its subcommands to the command line."""
     command = commands.add_parser(
         "rules",
-        help="list, check, explain and convert rules",
-        description="List, check, explain and convert rules.",
+        help="list, check, explain, test and convert rules",
+        description="List, check, explain, test and convert rules.",
         allow_abbrev=False,
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -67,6 +67,7 @@ def add_parser(commands: Commands) -> None:
         if action is lint:
             add_strict_option(action, "exit with 1 also")
         action.set_defaults(run=run)
+    rules_test.add_parser(actions)
 
 
 def _list(options: argparse.Namespace) -> int:

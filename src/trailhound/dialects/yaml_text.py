@@ -9,20 +9,36 @@ from msgspec import Struct
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BOOL = "tag:yaml.org,2002:bool"
+_INT = "tag:yaml.org,2002:int"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 class _Loader12(_Loader):  # type: ignore[misc]
-    """Reads `On`, `Off`, `Yes` and `No` as the texts that they are in YAML 1.2."""
+    """Reads `Yes`, `On`, `2026-11-26` and `1:30` as the texts that they are in YAML 1.2.
+
+    `0644` is a number there, and not an octal one.
+    """
 
     yaml_implicit_resolvers: Mapping[str, Any] = {
-        first: [entry for entry in entries if entry[0] != _BOOL]
+        first: [entry for entry in entries if entry[0] not in (_BOOL, _TIMESTAMP)]
         for first, entries in _Loader.yaml_implicit_resolvers.items()
     }
+
+
+def _number(loader: Any, node: yaml.ScalarNode) -> int | str:
+    text = str(node.value)
+    if ":" in text:
+        return text
+    digits = text.replace("_", "").lower()
+    if "0x" in digits or "0b" in digits:
+        return int(loader.construct_yaml_int(node))
+    return int(digits)
 
 
 _Loader12.add_implicit_resolver(
     _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+_Loader12.add_constructor(_INT, _number)
 _NODES_LIMIT = 200_000
 _DEPTH_LIMIT = 64
 _DOCUMENT_START = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
@@ -66,7 +82,7 @@ def read_documents(
 ) -> tuple[list[Document], list[YamlError]]:
     """Read every YAML document of a text, each by itself: one that is broken spoils no other.
 
-    YAML 1.1; with `yes_is_text`, `On`, `Off`, `Yes` and `No` are what they are in YAML 1.2. Only
+    YAML 1.1; with `yes_is_text`, plain values are what they are in YAML 1.2 (`_Loader12`). Only
     plain data (`yaml.SafeLoader`), no objects. What has more than 200,000 nodes, also by way of
     aliases, is refused, as a rule file has no use for it.
     """

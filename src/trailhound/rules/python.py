@@ -132,6 +132,6 @@ class InlineTest(Struct, frozen=True, kw_only=True):
     expected: bool
     """Whether the rule must match (`ExpectedResult`)."""
     log: Any
-    """The event: a mapping, in a well-formed test."""
+    """The event: a mapping, in a well-formed test; of a correlation rule its `RuleOutputs`."""
     mocks: tuple[tuple[str, Any], ...] = ()
     """For the test, the object of this name in the program's module returns that value."""

@@ -110,7 +110,7 @@ def detection_of(item: Item, modules: Modules) -> Detection:
     else:
         notes.append(Note("makes signals only: correlation rules can ask for its matches"))
         rules[0] = msgspec.structs.replace(rules[0], notes=tuple(notes))
-    return Detection(tuple(rules), program, tuple(_tests(item)))
+    return Detection(tuple(rules), program, tuple(tests_of(item)))
 
 
 def info_of(item: Item) -> RuleInfo:
@@ -191,11 +191,13 @@ def _functions(item: Item, program: PythonProgram) -> set[str]:
     return python_files.functions_of(python_files.parsed(item, program.source))
 
 
-def _tests(item: Item) -> list[InlineTest]:
+def tests_of(item: Item) -> list[InlineTest]:
+    """Return the tests that stand in a rule; those of a correlation rule name matches."""
+    data = "RuleOutputs" if item.kind == "correlation_rule" else "Log"
     tests = []
     for entry in item.listed("Tests"):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("ExpectedResult"), bool):
-            raise Rejected("a test needs a Name, an ExpectedResult and a Log", "Tests")
+            raise Rejected(f"a test needs a Name, an ExpectedResult and {data}", "Tests")
         name = str(entry.get("Name", ""))
         tests.append(
             InlineTest(
@@ -204,7 +206,7 @@ def _tests(item: Item) -> list[InlineTest]:
                 path=item.file.path,
                 line=item.line("Tests", name),
                 expected=entry["ExpectedResult"],
-                log=_plain(entry.get("Log")),
+                log=_plain(entry.get(data)),
                 mocks=tuple(_mocks(entry.get("Mocks") or [])),
             )
         )

@@ -128,3 +128,32 @@ def _renamed(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_renamed(item, depth + 1) for item in value]
     return value
+
+
+def document_of(log_type: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Panther's event as the log has it: the inverse of `event_of`, for tests in rules."""
+    if log_type == _WORKSPACE:
+        own = {name: event[name] for name in _WORKSPACE_OWN if name in event}
+        named = {here: event[ours] for ours, here in _WORKSPACE_NAMES.items() if ours in event}
+        parameters = event.get("parameters")
+        others = {
+            key: value
+            for key, value in event.items()
+            if key not in own and key not in _WORKSPACE_NAMES and key != "parameters"
+        }
+        return {**(parameters if isinstance(parameters, dict) else {}), **others, **own, **named}
+    return {_written(key): _rewritten(value, 1) for key, value in event.items()}
+
+
+def _written(key: str) -> str:
+    return f"@{key.removeprefix(_AT_SIGN)}" if key.startswith(_AT_SIGN) else key
+
+
+def _rewritten(value: Any, depth: int) -> Any:
+    if depth > _DEPTH_LIMIT:
+        return value
+    if isinstance(value, dict):
+        return {_written(key): _rewritten(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rewritten(item, depth + 1) for item in value]
+    return value

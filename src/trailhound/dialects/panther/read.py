@@ -8,7 +8,14 @@ from msgspec import Struct, field
 from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.panther import keys, python_files
 from trailhound.dialects.panther.correlation import window_of
-from trailhound.dialects.panther.detections import Hits, detection_of, field_of, hits_of, info_of
+from trailhound.dialects.panther.detections import (
+    Hits,
+    detection_of,
+    field_of,
+    hits_of,
+    info_of,
+    tests_of,
+)
 from trailhound.dialects.panther.items import Item, Rejected
 from trailhound.dialects.panther.keypath import key_path
 from trailhound.dialects.panther.pretest import Modules
@@ -106,6 +113,7 @@ class _Reader:
                     book.programs.append(found.program)
             case "correlation_rule":
                 book.rules.append(self._correlation(item))
+                book.tests.extend(tests_of(item))
             case "pack":
                 pass  # it says which files are installed together, and these are here
             case _:
@@ -131,9 +139,9 @@ class _Reader:
         own = {key: value for key, value in item.content.items() if key != "BaseDetection"}
         if "Detection" in own or "Filename" in own:
             raise Rejected("a derived rule has the logic of its base", "BaseDetection")
-        inherited = {key: value for key, value in base.content.items() if key != "Tests"}
+        # With its tests, unless it has some of its own.
         file = RuleFile(item.file.path, item.file.data, base.file.siblings)
-        return Item(file, item.document, {**inherited, **own}, base.folder)
+        return Item(file, item.document, {**base.content, **own}, base.folder)
 
     def _correlation(self, item: Item) -> Rule:
         notes = keys.notes_of(item, keys.CORRELATION)
@@ -141,8 +149,6 @@ class _Reader:
         def note(text: str, *, ignored: bool = False) -> None:
             notes.append(Note(text, item.line("Detection"), ignored=ignored))
 
-        if "Tests" in item.content:
-            note("Tests of correlation rules are not run: they name matches, not events")
         window = window_of(item, self._fed_by, self._field_of, note)
         return Rule(
             info=info_of(item),
