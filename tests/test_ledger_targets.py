@@ -54,6 +54,17 @@ def test_a_folder_follows(ledger: Path, tmp_path: Path) -> None:
     assert [head.size for head in found.heads] == [10, 300, 301, 1000]
 
 
+def test_a_clock_that_goes_back_holds_no_head_back(ledger: Path, tmp_path: Path) -> None:
+    worm = tmp_path / "worm"
+    worm.mkdir()
+    for size, now_ns in ((310, 0), (320, -(10**17)), (330, 10**17), (340, -5)):
+        grow(ledger, size, now_ns)
+        assert forward(ledger, FolderTarget(str(worm)))
+        assert audit(worm, SIGNER.verifier).size == size
+    assert forward(ledger, FolderTarget(str(worm))) == 0
+    assert [head.size for head in audit(worm, SIGNER.verifier).heads][2:] == [310, 320, 330, 340]
+
+
 def test_a_stopped_transfer_goes_on(ledger: Path, tmp_path: Path) -> None:
     worm = tmp_path / "worm"
     worm.mkdir()

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -9,8 +11,12 @@ import msgspec
 
 from handbook.text import HEAD, table
 from trailhound.intake.http import hooks, server
+from trailhound.intake.http.access import Access
 from trailhound.intake.http.contract import HttpRoute
+from trailhound.pipeline.serve import monitor
 from trailhound.pipeline.serve import settings as settings_module
+from trailhound.pipeline.serve.condition import Condition
+from trailhound.pipeline.serve.receiving import Receiving
 from trailhound.pipeline.serve.settings import Settings
 
 _ANSWERS = """\
@@ -47,13 +53,21 @@ def routes() -> str:
             "## Hooks\n",
             "There where `[http.hooks]` has their secret. They sign, so they need no token.\n",
             table(head, hooked),
+            "## Of the service itself\n",
+            table(head, [*map(_route, _service_routes())]),
         ]
     )
 
 
+def _service_routes() -> Iterator[HttpRoute]:
+    receiving = Receiving(Path("received"), Access(()))
+    yield receiving.route()
+    yield from monitor.routes(Condition(), Settings(), receiving, lambda: 0, lambda: 1)
+
+
 def _route(route: HttpRoute) -> tuple[str, str, str, str]:
     who = f"role `{route.role}`" if route.role else "everybody"
-    return route.method, f"`{route.path}`", route.summary, who
+    return route.method, f"`{route.path.replace(':.+', '')}`", route.summary, who
 
 
 def _is_section(kind: Any) -> bool:

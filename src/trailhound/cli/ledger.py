@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from trailhound.cli.console import EXIT_FINDINGS, Commands, complain
-from trailhound.cli.seal import add_key_options, add_retention_option, key_path
+from trailhound.cli.seal import add_forward_options, add_key_options, key_path, opened_targets
 from trailhound.model.errors import TrailhoundError
 from trailhound.sinks.escape import visible
 
@@ -88,9 +88,10 @@ def add_parser(commands: Commands) -> None:
         action="append",
         required=True,
         metavar="PLACE",
-        help="folder, s3://bucket/prefix or git:REMOTE; may be repeated",
+        help="folder, s3://bucket/prefix, git:REMOTE or https://host:9610 of another Trailhound; "
+        "may be repeated",
     )
-    add_retention_option(forward)
+    add_forward_options(forward)
     forward.set_defaults(run=_forward)
 
 
@@ -159,10 +160,10 @@ def _prove(options: argparse.Namespace) -> int:
 
 def _forward(options: argparse.Namespace) -> int:
     from trailhound.ledger.forward import forward  # noqa: PLC0415
-    from trailhound.ledger.targets import open_target  # noqa: PLC0415
 
-    for place in options.to:
-        sent = forward(Path(options.ledger), open_target(place, retain_days=options.retain_days))
+    targets = opened_targets(options.to, options)
+    for place, target in zip(options.to, targets, strict=True):
+        sent = forward(Path(options.ledger), target)
         print(f"forwarded {sent:,} files to {visible(place)}")
     return 0
 

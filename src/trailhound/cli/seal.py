@@ -3,9 +3,13 @@
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trailhound.cli.console import EXIT_FINDINGS, Commands, complain, progress_bar
 from trailhound.intake.files import find_inputs
+
+if TYPE_CHECKING:
+    from trailhound.ledger.forward import Target
 
 _DESCRIPTION = """\
 Seal the records of logs on disk in a ledger, and sign its new head. What was sealed before is
@@ -42,9 +46,10 @@ def add_parser(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="PLACE",
-        help="then send it there: folder, s3://bucket/prefix or git:REMOTE; may be repeated",
+        help="then send it there: folder, s3://bucket/prefix, git:REMOTE or https://host:9610 "
+        "of another Trailhound; may be repeated",
     )
-    add_retention_option(command)
+    add_forward_options(command)
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
@@ -62,8 +67,14 @@ def add_key_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_retention_option(command: argparse.ArgumentParser) -> None:
-    """Add the option that says how long S3 keeps what is forwarded."""
+def add_forward_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of places to forward to."""
+    command.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file with the token that another Trailhound asks for (`trailhound token --role "
+        "ledger` there)",
+    )
     command.add_argument(
         "--retain-days",
         type=int,
@@ -71,6 +82,15 @@ def add_retention_option(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="days for which S3 lets nobody delete what is sent (365)",
     )
+
+
+def opened_targets(places: list[str], options: argparse.Namespace) -> "list[Target]":
+    """Open the places that a user named."""
+    from trailhound.ledger.keys import read_secret  # noqa: PLC0415 - as in `_run`
+    from trailhound.ledger.targets import open_target  # noqa: PLC0415
+
+    token = read_secret(Path(options.token_file)) if options.token_file else ""
+    return [open_target(one, retain_days=options.retain_days, token=token) for one in places]
 
 
 def key_path(ledger: str, given: str | None, suffix: str) -> Path:
@@ -84,7 +104,6 @@ def _run(options: argparse.Namespace) -> int:
     from trailhound.ledger.forward import forward  # noqa: PLC0415
     from trailhound.ledger.keys import read_redactor, read_signer  # noqa: PLC0415
     from trailhound.ledger.log import Ledger, read_settings  # noqa: PLC0415
-    from trailhound.ledger.targets import open_target  # noqa: PLC0415
     from trailhound.pipeline.sealing import seal_logs  # noqa: PLC0415
 
     files = find_inputs(options.paths)
@@ -92,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
     read_settings(folder)
     signer = read_signer(key_path(options.ledger, options.key_file, "key"))
     redactor = read_redactor(key_path(options.ledger, options.redaction_key_file, "redaction-key"))
-    targets = [open_target(place, retain_days=options.retain_days) for place in options.forward]
+    targets = opened_targets(options.forward, options)
     size = sum(file.size_bytes for file in files)
     with Ledger(folder, signer) as ledger:
         if ledger.torn_bytes:

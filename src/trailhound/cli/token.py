@@ -31,7 +31,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--role",
         action="append",
-        choices=("ingest", "read", "admin"),
+        choices=("ingest", "ledger", "read", "admin"),
         help="what it allows (default: ingest); may be given again",
     )
     command.set_defaults(run=_run)

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from trailhound.ledger.checkpoints import unverified_head
+from trailhound.ledger.checkpoints import Head, unverified_head
 from trailhound.ledger.log import (
     CHECKPOINT,
     HEADS,
@@ -56,6 +56,9 @@ class State(Struct):
     """Entries of the last head it has."""
     head: str = ""
     """Path of that head; empty at first."""
+    days: dict[str, int] = {}
+    """Folders of heads of which it has all, and when each was last changed, so long as that
+    holds. Names do not tell: a clock may have been set back."""
 
 
 def forward(folder: Path, target: Target, progress: Callable[[str], None] = lambda _: None) -> int:
@@ -65,23 +68,45 @@ def forward(folder: Path, target: Target, progress: Callable[[str], None] = lamb
     `TrailhoundError` where the ledger does.
     """
     settings = read_settings(folder)
-    note = fetch_from(folder)(CHECKPOINT)
-    if note is None:
-        raise TrailhoundError(f"{folder} has no signed head yet: there is nothing to forward")
-    head = unverified_head(note)
-    place = folder / _STATE / f"{target.name}.json"
-    state = _read_state(place)
+    place = _state_path(folder, target)
+    while True:
+        head = _last_head(folder)
+        state = _read_state(place)
+        try:
+            sent = _send(folder, target, state, head.size, settings.keep_records, progress)
+        except Missing:
+            # Partial tiles go when a head has put full ones in their place.
+            if _last_head(folder) == head:
+                raise
+            continue
+        state.size, state.head = head.size, head_path(head)
+        place.parent.mkdir(exist_ok=True)
+        fresh = place.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(state))
+        fresh.replace(place)
+        return sent
+
+
+def followed(folder: Path, target: Target) -> int:
+    """Return how many records a place has, under a head."""
+    return _read_state(_state_path(folder, target)).size
+
+
+def _send(
+    folder: Path,
+    target: Target,
+    state: State,
+    size: int,
+    keeps: bool,  # noqa: FBT001 - a fact of the ledger
+    progress: Callable[[str], None],
+) -> int:
     sent = 0
-    for path, data in _due(folder, state, head.size, keeps=settings.keep_records):
+    for path, data in _due(folder, state, size, keeps=keeps):
         target.put(path, data)
         progress(path)
         sent += 1
     if sent:
         target.finish()
-    place.parent.mkdir(exist_ok=True)
-    fresh = place.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(State(head.size, head_path(head))))
-    fresh.replace(place)
     return sent
 
 
@@ -95,10 +120,38 @@ def _due(folder: Path, state: State, size: int, *, keeps: bool) -> Iterator[tupl
         if data is None:
             raise Missing(tile, "is missing in the ledger")
         yield tile.path, data
-    for file in sorted((folder / HEADS).glob("*/*")):
-        path = file.relative_to(folder).as_posix()
-        if path > state.head and not path.endswith(".new"):
-            yield path, file.read_bytes()
+    yield from _due_heads(folder, state, size)
+
+
+def _due_heads(folder: Path, state: State, size: int) -> Iterator[tuple[str, bytes]]:
+    for day in sorted((folder / HEADS).iterdir()):
+        changed_ns = day.stat().st_mtime_ns
+        if state.days.get(day.name) == changed_ns:
+            continue
+        newer = False
+        for file in sorted(day.iterdir()):
+            signed = file.name.rpartition("-")[2]
+            path = file.relative_to(folder).as_posix()
+            if not signed.isdecimal():
+                continue  # being written
+            newer = newer or int(signed) > size
+            if state.size < int(signed) <= size or (
+                int(signed) == state.size and path > state.head
+            ):
+                yield path, file.read_bytes()
+        if not newer:
+            state.days[day.name] = changed_ns
+
+
+def _last_head(folder: Path) -> Head:
+    note = fetch_from(folder)(CHECKPOINT)
+    if note is None:
+        raise TrailhoundError(f"{folder} has no signed head yet: there is nothing to forward")
+    return unverified_head(note)
+
+
+def _state_path(folder: Path, target: Target) -> Path:
+    return folder / _STATE / f"{target.name}.json"
 
 
 def _read_state(place: Path) -> State:

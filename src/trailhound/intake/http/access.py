@@ -17,8 +17,9 @@ from aiohttp import web
 
 from trailhound.model.errors import TrailhoundError
 
-Role = Literal["ingest", "read", "admin"]
-"""`ingest`: hand records in. `read`: metrics, findings, queries. `admin`: everything."""
+Role = Literal["ingest", "ledger", "read", "admin"]
+"""`ingest`: hand records in. `ledger`: hand in files of a ledger, which are never overwritten.
+`read`: metrics, findings, queries. `admin`: everything."""
 
 
 class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

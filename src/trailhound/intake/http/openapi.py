@@ -34,15 +34,17 @@ def document(routes: Iterable[HttpRoute]) -> dict[str, Any]:
             "security": [{"token": []}] if route.role else [],
             **route.operation,
         }
+        # What aiohttp lets a part of a path be is not for OpenAPI.
+        path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)
         parameters = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in re.findall(r"\{(\w+)\}", route.path)
+            for name in re.findall(r"\{(\w+)\}", path)
         ]
         if parameters:
             operation["parameters"] = parameters
         if route.method in ("POST", "PUT"):
             operation["requestBody"] = _ANY_BODY
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        paths.setdefault(path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {

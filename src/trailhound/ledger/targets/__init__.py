@@ -3,13 +3,22 @@
 from trailhound.ledger.forward import Target
 from trailhound.ledger.targets.folder import FolderTarget
 from trailhound.ledger.targets.git import GitTarget
+from trailhound.ledger.targets.trailhound import TrailhoundTarget
 
 
-def open_target(place: str, *, retain_days: int = 365) -> Target:
-    """Return the place that a user named: a folder, `s3://bucket/prefix`, `git:REMOTE`.
+def open_target(place: str, *, retain_days: int = 365, token: str = "") -> Target:
+    """Return the place that a user named.
 
-    Raises `TargetError` where it cannot be opened.
+    Args:
+        place: a folder, `s3://bucket/prefix`, `git:REMOTE`, or the URL of another Trailhound.
+        retain_days: for how long S3 lets nobody delete what is sent.
+        token: what another Trailhound asks for.
+
+    Raises:
+        TargetError: It cannot be opened.
     """
+    if place.startswith(("https://", "http://")):
+        return TrailhoundTarget(place, token)
     if place.startswith("s3://"):
         from trailhound.ledger.targets.s3 import S3Target  # noqa: PLC0415 - boto3 is an extra
 

@@ -132,6 +132,8 @@ class _Loop:
             if seen is not None and again is None:
                 self._judge.watch(time.time_ns())
             self._judge.keep_house()
+            if self._judge.has_news():
+                self._orders.report(self._judge.report())
             if orders.reloading():
                 try:
                     self._judge.reload()

@@ -20,6 +20,7 @@ from trailhound.pipeline.rulebooks import LoadedRules, load_rules
 from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.findings_log import FindingsLog
+from trailhound.pipeline.serve.forwarding import Forwarding
 from trailhound.pipeline.serve.journal import Batch, Journal, Late
 from trailhound.pipeline.serve.records import Held, OpenBatch, Taken, key_of
 from trailhound.pipeline.serve.sealing import Numbered, Sealer, open_ledger, open_redaction
@@ -37,6 +38,8 @@ _SEEN_NS = 24 * 3600 * 1_000_000_000
 _AMENDED_NS = 9 * 24 * 3600 * 1_000_000_000
 """How long a finding may still change: lateness, and how long windows keep their evidence."""
 _SETTLE_GRACE_NS = 2_000_000_000
+_LAST_S = 10.0
+"""How long the last head may take to be forwarded, at the end."""
 _STEP_NS = 3600 * 1_000_000_000
 """How far the time by which things are forgotten may move at once: a clock that is set forward
 by a year and back again must not cost what was kept."""
@@ -70,6 +73,7 @@ class Judge:
         self._sealer: Sealer | None = None
         if settings.ledger.enabled:
             self._sealer = Sealer(open_ledger(settings), settings.ledger.head_seconds)
+        self._forwarding = Forwarding(settings.ledger_folder, settings.ledger)
         self._lake: Storing | None = None
         if settings.lake.enabled:
             self._lake = Storing(settings.lake_folder, settings.lake)
@@ -207,8 +211,8 @@ class Judge:
     def keep_house(self) -> None:
         """Sign a head, merge files, delete what is due; each if it is time to."""
         now_s, now_ns = time.monotonic(), time.time_ns()
-        if self._sealer is not None:
-            self._sealer.sign_if_due(now_s, now_ns)
+        if self._sealer is not None and self._sealer.sign_if_due(now_s, now_ns):
+            self._forwarding.notify()
         if self._lake is not None:
             self._lake.keep_house(now_s, min(now_ns, self._time_ns or now_ns))
 
@@ -216,6 +220,8 @@ class Judge:
         """End: everything is kept; what is sealed gets its head."""
         if self._sealer is not None:
             self._sealer.sign(time.time_ns())
+            self._forwarding.notify()
+            self._forwarding.stop(_LAST_S)
             self._sealer.close()
         if self._lake is not None:
             self._lake.close()
@@ -234,21 +240,23 @@ class Judge:
             for rule, count in counts.items():
                 labels = (("rule", self._plan.rules[rule].info.uid),)
                 values.append((name, labels, float(count)))
-        if self._sealer is not None:
-            values.append(("ledger_records", (), float(self._sealer.size)))
-            values.append(("ledger_signed_records", (), float(self._sealer.signed)))
         return talk.Stats((*values, *self._watcher.stats()))
 
     def report(self) -> talk.Report:
         """Return what a person should know beside the counters."""
         rules = {rule.info.uid: rule.info for rule in self._plan.rules}
-        return talk.Report(
-            tuple(
-                talk.Late(late.rule, known.title, known.path, *late[1:])
-                for late in self._journal.late()
-                if (known := rules.get(late.rule)) is not None
-            )
+        late = tuple(
+            talk.Late(late.rule, known.title, known.path, *late[1:])
+            for late in self._journal.late()
+            if (known := rules.get(late.rule)) is not None
         )
+        sealer = self._sealer
+        records, signed = (sealer.size, sealer.signed) if sealer is not None else (0, 0)
+        return talk.Report(late, self._forwarding.states(), records, signed)
+
+    def has_news(self) -> bool:
+        """Whether a place to which the ledger is forwarded does otherwise than before."""
+        return self._forwarding.has_news()
 
     def _seal(self) -> None:
         records = self._batch.to_seal()

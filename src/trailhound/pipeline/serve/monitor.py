@@ -12,6 +12,7 @@ from trailhound.intake.http.contract import HttpRoute
 from trailhound.intake.pulling import Progress
 from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.condition import Condition
+from trailhound.pipeline.serve.receiving import Receiving
 from trailhound.pipeline.serve.settings import Settings
 from trailhound.sinks.wording import rfc3339
 
@@ -50,6 +51,11 @@ _HELP = {
     "stored_total": "Events stored in the lake.",
     "ledger_records": "Records in the ledger.",
     "ledger_signed_records": "Records in the ledger that are under a signed head.",
+    "forwarded_records": "Records that a place has, under a signed head.",
+    "forward_failing": "Whether the last attempt to forward to a place failed.",
+    "forward_failures_total": "Attempts to forward that failed; each is made again.",
+    "received_files_total": "Files of ledgers of others, taken in.",
+    "received_refused_total": "Files of ledgers of others that would have replaced one.",
     "late_events_total": "Events that came too late for a rule; they are in the lake.",
     "windows_full_total": "How often a rule over several events let go of something: a bound.",
     "undecided_total": "Events on which a pattern of a rule took too long.",
@@ -60,6 +66,7 @@ _HELP = {
 def routes(
     condition: Condition,
     settings: Settings,
+    receiving: Receiving,
     held_bytes: Callable[[], int],
     next_number: Callable[[], int],
 ) -> tuple[HttpRoute, ...]:
@@ -86,6 +93,9 @@ def routes(
             ("queue_waiting", (), max(0, next_number() - done)),
             ("detector_restarts_total", (), condition.restarts),
             ("rules", (), condition.rules),
+            *_sealed(condition.report),
+            ("received_files_total", (), receiving.files),
+            ("received_refused_total", (), receiving.refused),
             *condition.stats.values,
         ]
         return web.Response(text=exposition(samples), content_type="text/plain", charset="utf-8")
@@ -99,6 +109,16 @@ def routes(
                 "waiting": max(0, next_number() - (condition.done or next_number())),
                 "queue_bytes": held_bytes(),
                 "detector_restarts": condition.restarts,
+                "ledger": {"records": report.records, "signed": report.signed},
+                "forwarding": [
+                    {
+                        "place": place.place,
+                        "records": place.records,
+                        "failures": place.failures,
+                        "failing": place.reason or None,
+                    }
+                    for place in report.places
+                ],
                 "late": [_late(one, settings.lake_folder) for one in report.late],
             }
         )
@@ -123,6 +143,16 @@ def _pulled(pull: Progress) -> Iterator[Sample]:
     ):
         for value, count in sorted(counts.items()):
             yield name, (intake, (label, value)), count
+
+
+def _sealed(report: talk.Report) -> Iterator[Sample]:
+    yield "ledger_records", (), report.records
+    yield "ledger_signed_records", (), report.signed
+    for place in report.places:
+        label = (("place", place.place),)
+        yield "forwarded_records", label, place.records
+        yield "forward_failing", label, bool(place.reason)
+        yield "forward_failures_total", label, place.failures
 
 
 def _late(late: talk.Late, lake: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from trailhound.pipeline.serve import listeners, monitor, systemd, talk
 from trailhound.pipeline.serve.certificates import Certificates
 from trailhound.pipeline.serve.condition import Condition
 from trailhound.pipeline.serve.detector import detect
+from trailhound.pipeline.serve.receiving import Receiving
 from trailhound.pipeline.serve.settings import Settings
 
 _STOP_SECONDS = 60
@@ -81,9 +82,11 @@ class Service:
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._detector.start()
+        receiving = Receiving(self._folder / "received", self._access)
         monitoring = monitor.routes(
             self.condition,
             self._settings,
+            receiving,
             lambda: self.queue.held_bytes,
             lambda: self.queue.next_number,
         )
@@ -94,7 +97,7 @@ class Service:
                     self.accept,
                     self._access,
                     self._certificates,
-                    monitoring,
+                    (*monitoring, receiving.route()),
                     self.condition.lost,
                     self.condition.pulls,
                     closing,

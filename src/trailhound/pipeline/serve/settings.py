@@ -40,6 +40,13 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Whether a ledger that is made keeps the redacted records beside their hashes."""
     head_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
     """How long a record waits for a signed head at most."""
+    forward: tuple[str, ...] = ()
+    """Places to which heads and what is under them are sent at once: a folder,
+    `s3://bucket/prefix`, `git:REMOTE`, or `https://host:9610`, another Trailhound."""
+    forward_token_file: str = ""
+    """File with the token that another Trailhound asks for; nobody else may read it."""
+    retain_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = 365
+    """Days for which S3 lets nobody delete what is sent."""
 
 
 class RedactionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,6 +225,8 @@ def load_settings(path: Path) -> Settings:
         raise TrailhoundError(f"the settings file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise TrailhoundError(f"the settings file {path}: {error}") from None
+    if settings.ledger.forward and not settings.ledger.enabled:
+        raise TrailhoundError(f"the settings file {path}: forward in [ledger] needs a ledger")
     return settings
 
 

@@ -56,10 +56,27 @@ class Late(msgspec.Struct, frozen=True, array_like=True):
     """Event times of the first and the last of them."""
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """How a place does to which the ledger is forwarded."""
+
+    place: str
+    """As the settings name it, without passwords."""
+    records: int = 0
+    """Records that it has, under a head."""
+    failures: int = 0
+    reason: str = ""
+    """Why the last attempt failed; empty where it did not."""
+
+
 class Report(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """From the detector: what a person should know beside the counters."""
 
     late: tuple[Late, ...] = ()
+    places: tuple[Place, ...] = ()
+    records: int = 0
+    """Records in the ledger."""
+    signed: int = 0
+    """Those that are under its last head."""
 
 
 ToDetector = Mark | Reload | Stop
