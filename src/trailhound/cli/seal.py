@@ -72,8 +72,8 @@ def add_forward_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--token-file",
         metavar="FILE",
-        help="file with the token that another Trailhound asks for (`trailhound token --role "
-        "ledger` there)",
+        help="file with the token that another Trailhound asks for: one of the role "
+        "`ledger`, from `trailhound token` there",
     )
     command.add_argument(
         "--retain-days",
