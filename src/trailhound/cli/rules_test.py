@@ -1,6 +1,7 @@
 """`trailhound rules test`: run the tests that stand in rule files."""
 
 import argparse
+import os
 from itertools import groupby
 
 import msgspec
@@ -48,7 +49,7 @@ def add_parser(actions: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     filters = [Filter.read(text) for text in options.filter]
     loaded = load_rules(options.paths, builtin=False, placeholders={}, cache=None)
-    with PythonWorkers() as workers:
+    with PythonWorkers(jobs=os.cpu_count() or 1) as workers:
         report = run_tests(loaded.ruleset, workers, filters)
         if loaded.ruleset.programs and workers.weakness:
             complain(workers.weakness)

@@ -8,6 +8,7 @@ Panther's servers is run here: rules in YAML, inline filters, and correlation ru
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import Struct
 from trailhound.dialects.panther.logs import document_of
 from trailhound.dialects.panther.rule_outputs import signalled
 from trailhound.engine.match import matcher
-from trailhound.engine.tests import GaveUp
+from trailhound.engine.tests import BadPattern, GaveUp
 from trailhound.engine.windows.contract import NEVER, Feed, Outcome
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.model.errors import TrailhoundError
@@ -139,32 +140,44 @@ def run_tests(
         filters: which rules and tests are meant; all of them must let a test through.
     """
     rules = _Rules(ruleset)
-    results: list[TestResult] = []
-    broken: dict[str, RuleError] = {}
-    tested: set[str] = set()
+    wanted: dict[str, list[InlineTest]] = {}
     for test in ruleset.tests:
-        tested.add(test.rule_id)
         facts = rules.facts(test.rule_id, test.name)
-        if facts is None or not all(each.lets(facts) for each in filters):
-            continue
-        if test.rule_id not in broken:
-            try:
-                results.append(_result(test, _verdict(test, rules, workers)))
-                continue
-            except NotLoaded as error:
-                path = ruleset.programs[test.rule_id].path
-                broken[test.rule_id] = RuleError(
-                    path, error.error.line or 1, error.error.reason, rule=test.rule_id
-                )
-        results.append(_result(test, _Verdict(reasons=("the rule cannot be loaded",))))
+        if facts is not None and all(each.lets(facts) for each in filters):
+            wanted.setdefault(test.rule_id, []).append(test)
+    with ThreadPoolExecutor(max_workers=workers.jobs) as pool:
+        found = list(pool.map(lambda tests: _tested(tests, rules, workers), wanted.values()))
+    tested = {test.rule_id for test in ruleset.tests}
+    by_rule = [each for each in filters if each.key != "Test"]
     untested = [
         rule_id
         for rule_id in rules.ids
         if rule_id not in tested
-        and all(each.lets(rules.facts(rule_id, "") or {}) for each in filters if each.key != "Test")
+        and all(each.lets(rules.facts(rule_id, "") or {}) for each in by_rule)
     ]
-    errors = (*ruleset.errors, *broken.values())
-    return TestReport(tests=tuple(results), untested=tuple(untested), errors=errors)
+    broken = [error for _, error in found if error is not None]
+    return TestReport(
+        tests=tuple(result for results, _ in found for result in results),
+        untested=tuple(untested),
+        errors=(*ruleset.errors, *broken),
+    )
+
+
+def _tested(
+    tests: Sequence[InlineTest], rules: "_Rules", workers: PythonWorkers
+) -> tuple[list[TestResult], RuleError | None]:
+    """Run the tests of one rule; with an error where it cannot be loaded."""
+    results = []
+    for test in tests:
+        try:
+            results.append(_result(test, _verdict(test, rules, workers)))
+        except NotLoaded as error:
+            path = rules.programs[test.rule_id].path
+            line, reason = error.error.line or 1, error.error.reason
+            none = _Verdict(reasons=("the rule cannot be loaded",))
+            unasked = [_result(each, none) for each in tests]
+            return unasked, RuleError(path, line, reason, rule=test.rule_id)
+    return results, None
 
 
 class _Rules:
@@ -237,7 +250,9 @@ def _verdict(test: InlineTest, rules: _Rules, workers: PythonWorkers) -> _Verdic
     answer = _TRUE if tried.matched else _FALSE
     matched = _matches(test.log, answer, rules.over(test.rule_id, _log_type(test.log)))
     if matched is None:
-        return _Verdict(None, tried.functions, ("a pattern of the rule gave up",))
+        return _Verdict(
+            None, tried.functions, ("a regular expression of the rule gave up, or is none",)
+        )
     reasons = _unexpected(test, matched=matched)
     if test.expected and any(result.error for result in tried.functions):
         reasons += ("a function failed",)
@@ -301,7 +316,7 @@ def _matches(
         try:
             if matcher(_answered(predicate, answer))(document_of(log_type, log)):
                 return True
-        except GaveUp:
+        except (GaveUp, BadPattern):
             unknown = True
     return None if unknown else False
 

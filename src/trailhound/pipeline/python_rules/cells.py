@@ -140,10 +140,11 @@ class Zygote:
             self._process.stderr.close()
         self.resident_bytes = _resident_bytes(self._process.pid)
 
-    def cell(self, limits: Limits) -> tuple[int, socket.socket]:
+    def cell(self, limits: Limits, mode: Mode) -> tuple[int, socket.socket]:
         """Fork a cell; return its process id and our end of its socket."""
         ours, theirs = socket.socketpair()
         wanted = {
+            "mode": mode,
             "cpu_s": limits.cpu_s,
             "memory_bytes": limits.memory_bytes,
             "life_cpu_s": limits.life_cpu_s,
@@ -217,9 +218,9 @@ class Cell:
         self._answers = msgspec.json.Decoder(PythonAnswer)
         self._trials = msgspec.json.Decoder(Trial)
         self._heard = bytearray()
-        self._pid, self._socket = zygote.cell(limits)
+        self._pid, self._socket = zygote.cell(limits, mode)
         described = msgspec.to_builtins(msgspec.structs.replace(program, defaults=()))
-        self._send(marshal.dumps({**described, "mode": mode}))
+        self._send(marshal.dumps(described))
         start = self._receive(msgspec.json.Decoder(_Start))
         if start.failed is not None:
             self.end()

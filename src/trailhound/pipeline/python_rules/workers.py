@@ -86,6 +86,7 @@ class PythonWorkers:
     ):
         self.costs: dict[str, RuleCost] = {}
         """By rule."""
+        self.jobs = jobs
         self._allowance_s = allowance_s
         self._limits = limits or Limits()
         self._zygote: Zygote | None = None
