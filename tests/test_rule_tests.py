@@ -86,7 +86,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
         "  pass  A service stops it  (line 20)",
         "  FAIL  Something else (fails)  (line 23)",
         "        expected a match, and it did not match",
-        "3 tests: 2 passed, 1 failed; 0 rules without tests, 0 errors",
+        "3 tests: 2 passed, 1 failed; 0 rules without tests, 0 skipped, 0 errors",
     ]
 
 
@@ -146,6 +146,25 @@ def test_a_document_is_the_same_after_the_way_to_panther_and_back(
 ) -> None:
     back = document_of(log_type, event_of(log_type, document))
     assert {key: value for key, value in back.items() if value is not None} == document
+
+
+def test_what_is_not_run_is_skipped_and_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "rule.py").write_text("def rule(event):\n    return True\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yml").write_text(
+            f"AnalysisType: policy\nPolicyID: {name}\nEnabled: true\nFilename: rule.py\n"
+            "Severity: Low\nTests: [{Name: t, ExpectedResult: true, Resource: {}}]\n"
+        )
+    (tmp_path / "rule.yml").write_text(
+        "AnalysisType: rule\nRuleID: R\nEnabled: true\nFilename: rule.py\nSeverity: Low\n"
+        "LogTypes: [AWS.CloudTrail]\nTests: [{Name: t, ExpectedResult: true, Log: {}}]\n"
+    )
+    assert main(["rules", "test", str(tmp_path)]) == 0
+    *_, skipped, total = capsys.readouterr().out.splitlines()
+    assert skipped == "skipped: 2: policies check resources of cloud accounts, not logs"
+    assert total == "1 test: 1 passed, 0 failed; 0 rules without tests, 2 skipped, 0 errors"
 
 
 OUTPUTS: list[tuple[Any, Any]] = [

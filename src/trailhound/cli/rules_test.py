@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections import Counter
 from itertools import groupby
 
 import msgspec
@@ -67,12 +68,14 @@ def _print(report: TestReport) -> None:
         print(f"{visible(rule_id)}  {visible(path)}")
         for test in tests:
             _print_test(test)
+    for reason, count in Counter(error.reason for error in report.skipped).most_common():
+        print(f"skipped: {count:,}: {visible(reason)}")
     for error in report.errors:
         print(f"error: {visible(str(error))}")
     passed = len(report.tests) - report.failed
     print(
         f"{plural(len(report.tests), 'test')}: {passed:,} passed, {report.failed:,} failed; "
-        f"{plural(len(report.untested), 'rule')} without tests, "
+        f"{plural(len(report.untested), 'rule')} without tests, {len(report.skipped):,} skipped, "
         f"{plural(len(report.errors), 'error')}"
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from trailhound.dialects.panther.keys import NOT_RUN
 from trailhound.dialects.panther.logs import document_of
 from trailhound.dialects.panther.rule_outputs import signalled
 from trailhound.engine.match import matcher
@@ -82,6 +83,8 @@ class TestReport(Struct, frozen=True, kw_only=True):
     tests: tuple[TestResult, ...]
     untested: tuple[str, ...]
     """Rules without tests."""
+    skipped: tuple[RuleError, ...]
+    """What is not run here at all, whatever it says: policies, scheduled rules."""
     errors: tuple[RuleError, ...]
     """Rules that cannot be used, tested or not."""
 
@@ -156,10 +159,12 @@ def run_tests(
         and all(each.lets(rules.facts(rule_id, "") or {}) for each in by_rule)
     ]
     broken = [error for _, error in found if error is not None]
+    not_run = set(NOT_RUN.values())
     return TestReport(
         tests=tuple(result for results, _ in found for result in results),
         untested=tuple(untested),
-        errors=(*ruleset.errors, *broken),
+        skipped=tuple(error for error in ruleset.errors if error.reason in not_run),
+        errors=(*(error for error in ruleset.errors if error.reason not in not_run), *broken),
     )
 
 

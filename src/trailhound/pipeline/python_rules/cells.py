@@ -174,7 +174,11 @@ class Zygote:
     def close(self) -> None:
         """End it, and with it every cell."""
         self._talk.close()
-        self._process.wait()
+        try:
+            self._process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _asked(self, verb: bytes, pid: int) -> int:
         try:
@@ -370,6 +374,9 @@ def _resident_bytes(pid: int) -> int:
 
 def _plausible(answer: PythonAnswer) -> bool:
     """Say whether an honest cell can have written this."""
+    if answer == PythonAnswer(cost_ns=answer.cost_ns):
+        # Most events do not match.
+        return True
     texts = (
         answer.title,
         answer.dedup,
