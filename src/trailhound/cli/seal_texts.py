@@ -1,6 +1,6 @@
 """What `seal` and `verify` print."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -9,6 +9,7 @@ from trailhound.ledger.audit import Audit, Problem
 from trailhound.ledger.checkpoints import Head
 from trailhound.ledger.cloudtrail_digests import DigestReport
 from trailhound.model.records import ParseFailure
+from trailhound.pipeline.sealed_findings import CheckedFinding
 from trailhound.pipeline.sealing import CompareReport, LogDifference, SealReport
 from trailhound.sinks.escape import visible
 
@@ -120,6 +121,50 @@ def digest_report(report: DigestReport, *, as_json: bool) -> str:
     lines += [f"  {start} to {end}  {visible(name)}" for name, start, end in report.covered]
     lines += problem_lines(report.problems, len(report.problems))
     lines += [f"note: {visible(note)}" for note in report.notes]
+    return "\n".join(lines)
+
+
+def findings_report(results: Sequence[tuple[str, CheckedFinding]], *, as_json: bool) -> str:
+    """Say what is proven of findings, each with the file it stands in."""
+    failed = [(path, one) for path, one in results if one.reason]
+    if as_json:
+        return dumped(
+            {
+                "verified": not failed,
+                "findings": [
+                    {
+                        "path": visible(path),
+                        "line": one.line,
+                        "uid": visible(one.uid),
+                        "rule": visible(one.title),
+                        "holds": not one.reason,
+                        "reason": visible(one.reason) or None,
+                        "records": one.records,
+                        "events": one.events,
+                        "events_read_again": one.read_again,
+                        "size": one.size,
+                        "signed": one.signed or None,
+                    }
+                    for path, one in results
+                ],
+            }
+        )
+    lines = [
+        f"{visible(path)}:{one.line}: {visible(one.title) or 'no finding'}: DOES NOT HOLD: "
+        f"{visible(one.reason)}"
+        for path, one in failed
+    ]
+    held = [one for _, one in results if not one.reason]
+    records, events = sum(one.records for one in held), sum(one.events for one in held)
+    read = sum(one.read_again for one in held)
+    lines.append(
+        f"{len(held):,} of {len(results):,} findings hold: {records:,} records behind them are "
+        f"sealed; {read:,} of {events:,} events were read again from the records they carry"
+    )
+    empty = sum(not one.events for one in held)
+    if empty:
+        lines.append(f"  {empty:,} of them name no event, so there is nothing to prove")
+    lines.append("NOT VERIFIED" if failed else "verified")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from trailhound.cli.console import EXIT_FINDINGS, Commands
+from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, Commands, complain
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
 
@@ -83,6 +83,20 @@ def add_parser(commands: Commands) -> None:
         "--record", metavar="FILE", help="file with the record as sealed: compare it as well"
     )
     proof.set_defaults(run=_proof)
+    findings = actions.add_parser(
+        "findings",
+        help="findings of `serve`, by the proofs they carry",
+        description="Check findings as `trailhound serve` writes them, without the ledger: that "
+        "every record behind\nthem was sealed under a head that the key signed, and that the "
+        "events they show are what\nthose records say. The judgement of the rule is not proven: "
+        "run the rule again.",
+        epilog="examples:\n  trailhound verify findings 2026-11-12.ndjson --key ledger.pub\n",
+        formatter_class=_RAW,
+        allow_abbrev=False,
+    )
+    findings.add_argument("files", nargs="+", metavar="FILE", help="findings, one a line")
+    findings.add_argument("--key", required=True, metavar="PUB", help=_KEY_HELP)
+    findings.set_defaults(run=_findings)
     trail = actions.add_parser(
         "cloudtrail",
         help="CloudTrail's own digest files, on downloaded logs",
@@ -103,7 +117,7 @@ def add_parser(commands: Commands) -> None:
         help="what `aws cloudtrail list-public-keys` printed, or PEM",
     )
     trail.set_defaults(run=_cloudtrail)
-    for action in (ledger, proof, trail):
+    for action in (ledger, proof, findings, trail):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -188,6 +202,22 @@ def _proof(options: argparse.Namespace) -> int:
         else:
             print(f"{visible(one['path'])}: DOES NOT HOLD: {visible(one['reason'])}")
     return 0 if all(one["holds"] for one in results) else EXIT_FINDINGS
+
+
+def _findings(options: argparse.Namespace) -> int:
+    from trailhound.cli import seal_texts  # noqa: PLC0415
+    from trailhound.ledger.keys import read_verifier  # noqa: PLC0415
+    from trailhound.pipeline.sealed_findings import check_findings  # noqa: PLC0415
+
+    verifier = read_verifier(options.key)
+    results = [
+        (path, one) for path in options.files for one in check_findings(Path(path), verifier)
+    ]
+    if not results:
+        complain("there is no finding to verify")
+        return EXIT_NOTHING_READ
+    print(seal_texts.findings_report(results, as_json=options.json))
+    return EXIT_FINDINGS if any(one.reason for _, one in results) else 0
 
 
 def _cloudtrail(options: argparse.Namespace) -> int:

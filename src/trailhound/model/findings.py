@@ -54,6 +54,32 @@ class Status(StrEnum):
     """An event that came late took its ground away: it was none."""
 
 
+class RecordProof(Struct, frozen=True):
+    """Proves that a record behind a finding is sealed: RFC 9162, section 2.1.3."""
+
+    path: str
+    line: int
+    """Where the record stands, as in the origins of its events."""
+    index: int
+    """Of its leaf, from 0."""
+    entry: str
+    """The leaf."""
+    hashes: tuple[bytes, ...]
+    """From the leaf's sibling upwards."""
+    record: bytes | None = None
+    """The record as sealed, where it is carried."""
+
+
+class Proofs(Struct, frozen=True):
+    """Proofs of the records behind a finding, under one signed head."""
+
+    head: str
+    """The head, a signed note."""
+    records: tuple[RecordProof, ...]
+    unproven: int = 0
+    """Records behind the finding that are not among these: beyond a bound, or not sealed."""
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """A rule matched: one event, or the events of one window."""
 
@@ -83,6 +109,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     of the event in it are cut, and shown as visible text."""
     values: tuple[tuple[str, str], ...] = ()
     """The values in the message, by the names that the rule gives them."""
+    proofs: Proofs | None = None
+    """That its records are sealed; only of findings that `serve` makes."""
 
     @property
     def actor(self) -> str:

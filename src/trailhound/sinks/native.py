@@ -1,9 +1,10 @@
 """Findings and totals as plain documents: the form of `json` and `ndjson`."""
 
+import base64
 from typing import Any
 
 from trailhound.model.events import Event, Outcome
-from trailhound.model.findings import Explanation, Finding
+from trailhound.model.findings import Explanation, Finding, Proofs, RecordProof
 from trailhound.model.levels import Level
 from trailhound.model.records import Origin, ParseFailure
 from trailhound.model.totals import RuleProblem, Totals
@@ -14,13 +15,13 @@ _EXPLANATION_DEPTH_LIMIT = 60
 
 
 def finding_document(finding: Finding) -> dict[str, Any]:
-    """Return a finding for JSON. Every key is always there; absent text is empty.
+    """Return a finding for JSON. Every key but `proofs` is always there; absent text is empty.
 
     `time` and `start` are RFC 3339 in UTC, null where the source gave none.
     """
     envelope = subject(finding)
     rule = finding.rule
-    return {
+    document = {
         "uid": finding.uid,
         "rule": {
             "uid": rule.uid,
@@ -64,6 +65,18 @@ def finding_document(finding: Finding) -> dict[str, Any]:
             _event(event, with_document=index < DOCUMENTS_SHOWN)
             for index, event in enumerate(finding.events)
         ],
+    }
+    if finding.proofs is not None:
+        document["proofs"] = proofs_document(finding.proofs)
+    return document
+
+
+def proofs_document(proofs: Proofs) -> dict[str, Any]:
+    """Return the proofs of a finding for JSON, as `trailhound verify findings` reads them."""
+    return {
+        "head": proofs.head,
+        "records": [_record_proof(one) for one in proofs.records],
+        "unproven": proofs.unproven,
     }
 
 
@@ -125,6 +138,22 @@ def origin_document(origin: Origin) -> dict[str, Any]:
 def outcome_word(outcome: Outcome) -> str:
     """Return an outcome as a word: `unknown`, `success` or `failure`."""
     return outcome.name.lower()
+
+
+def _record_proof(proof: RecordProof) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "path": proof.path,
+        "line": proof.line,
+        "index": proof.index,
+        "entry": proof.entry,
+        "hashes": [one.hex() for one in proof.hashes],
+    }
+    if proof.record is not None:
+        try:
+            document["record"] = proof.record.decode()
+        except UnicodeDecodeError:
+            document["record_base64"] = base64.b64encode(proof.record).decode()
+    return document
 
 
 def _event(event: Event, *, with_document: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trailhound.sinks.attack import attack_of
 from trailhound.sinks.contract import Sink, SinkOptions
 from trailhound.sinks.encode import fragment, json_text
 from trailhound.sinks.evidence import beginning, fits
-from trailhound.sinks.native import explanation_document
+from trailhound.sinks.native import explanation_document, proofs_document
 from trailhound.sinks.ocsf_evidence import actor, device, evidence, observables, pruned, resource
 from trailhound.sinks.wording import deed, group_text, is_window, subject, who
 
@@ -103,6 +103,7 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
                 "values": fragment(json_text(dict(finding.values))) if finding.values else None,
                 "group": fragment(json_text(dict(finding.group))) if finding.group else None,
                 "explanation": explanation and fragment(json_text(explanation)),
+                "proofs": finding.proofs and fragment(json_text(proofs_document(finding.proofs))),
                 "raw_data_truncated": None if fits(raw) else True,
                 "rule": {
                     "dialect": rule.dialect,

@@ -58,7 +58,9 @@ class Judge:
         self._settings = settings
         self._journal = journal
         self._folder = Path(settings.state)
-        self._log = FindingsLog(self._folder / "findings", journal.log_sizes())
+        self._log = FindingsLog(
+            self._folder / "findings", journal.log_sizes(), settings.findings_format
+        )
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
         self._decoder = self._saved_decoder()
         self._settled_ns = int(journal.value("settled_ns") or b"0")
@@ -334,6 +336,12 @@ class Judge:
                 revision = max(finding.revision, known[0] + 1)
                 fresh[finding.uid] = structs.replace(finding, revision=revision), said
         tell = [finding for finding, _ in fresh.values()]
+        if tell and self._sealer is not None:
+            # What proves a finding is sealed before it is told.
+            self._seal()
+            now_ns = time.time_ns()
+            proofs = [self._sealer.proofs(finding.events, now_ns) for finding in tell]
+            tell = [structs.replace(f, proofs=p) for f, p in zip(tell, proofs, strict=True)]
         sizes = self._log.append(tell)
         until_ns = self._time_ns + _AMENDED_NS
         noted = [

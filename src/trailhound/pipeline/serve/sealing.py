@@ -15,13 +15,19 @@ from msgspec import Struct
 from trailhound.ledger.keys import new_redaction_key, read_redactor, read_signer, write_secret
 from trailhound.ledger.leaf import EntryError, Sealed, leaf_entry, parse_leaf
 from trailhound.ledger.log import SETTINGS, Ledger, create
+from trailhound.ledger.merkle import prove_inclusion
 from trailhound.ledger.notes import Signer
 from trailhound.ledger.redaction import Redacted
 from trailhound.ledger.tiles import WIDTH, TileReader
 from trailhound.model.errors import TrailhoundError
+from trailhound.model.events import Event
+from trailhound.model.findings import Proofs, RecordProof
 from trailhound.pipeline.serve.settings import Settings
+from trailhound.sinks.evidence import DOCUMENT_LIMIT_BYTES, DOCUMENTS_SHOWN
 
 Redact = Callable[[bytes], Redacted]
+_PROVEN_LIMIT = 256
+"""Records of one finding that are proven at most."""
 _UNSIGNED_LIMIT = 65_536
 """Entries that wait for a head at most: the ledger reads as many again when it is opened."""
 
@@ -98,6 +104,7 @@ class Sealer:
         self._ledger = ledger
         self._head_s = head_s
         self._unsigned_s: float | None = None
+        self._read: tuple[TileReader, str] | None = None
         self._last = _number(ledger.reader(), ledger.size - 1) if ledger.size else 0
         if ledger.size > ledger.head.size:
             self._unsigned_s = 0.0
@@ -180,6 +187,43 @@ class Sealer:
             else:
                 high = middle
         return low if low == high and _number(reader, low) == number else None
+
+    def proofs(self, events: Sequence[Event], now_ns: int) -> Proofs:
+        """Return proofs of the records of events, as far as they are sealed.
+
+        Args:
+            events: of one finding.
+            now_ns: the time that a head bears which is signed for it, UTC nanoseconds.
+
+        Raises:
+            TrailhoundError: The ledger cannot be read.
+        """
+        reader, head = self._snapshot(now_ns)
+        carried = dict.fromkeys(
+            (origin.path, origin.line)
+            for event in events[:DOCUMENTS_SHOWN]
+            for origin in event.origins
+        )
+        places = dict.fromkeys(
+            (origin.path, origin.line) for event in events for origin in event.origins
+        )
+        found: list[RecordProof] = []
+        for path, number in list(places)[:_PROVEN_LIMIT]:
+            index = self.index_of(reader, number)
+            if index is None:
+                continue
+            entry = reader.bundle(index // WIDTH)[index % WIDTH]
+            hashes = tuple(prove_inclusion(index, reader.size, reader.hash_of))
+            record = self._ledger.record(index) if (path, number) in carried else None
+            if record is not None and len(record) > DOCUMENT_LIMIT_BYTES:
+                record = None
+            found.append(RecordProof(path, number, index, entry.decode(), hashes, record))
+        return Proofs(head, tuple(found), len(places) - len(found))
+
+    def _snapshot(self, now_ns: int) -> tuple[TileReader, str]:
+        if self._read is None or self._read[0].size != self._ledger.size:
+            self._read = self._ledger.reader(), self._ledger.note(now_ns).decode()
+        return self._read
 
     def close(self) -> None:
         """Close the ledger."""

@@ -185,6 +185,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     access: str = ""
     """Access file: tokens and client certificates, made by `trailhound token`. Without one,
     intakes listen on loopback only."""
+    findings_format: Literal["ndjson", "ocsf"] = "ndjson"
+    """What a line of the findings is: as `scan --format` writes it."""
     queue_bytes: int = 4 * GIB
     """Disk that records may take while they wait to be judged; then senders are told to wait."""
     log_format: LogFormat = "text"

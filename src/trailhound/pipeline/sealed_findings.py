@@ -1,0 +1,228 @@
+"""Findings that carry proofs, checked without the ledger: with its public key alone.
+
+Of each record behind a finding: its leaf is under a signed head, it bears the record's place and
+hash. Of each event whose records are carried: reading them again gives the event that is shown.
+What is not proven is the judgement; whoever has the rule can run it again.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from trailhound.ledger.checkpoints import Head, Proof
+from trailhound.ledger.leaf import Leaf, parse_leaf
+from trailhound.ledger.notes import Verifier
+from trailhound.model.errors import TrailhoundError
+from trailhound.model.events import Event
+from trailhound.model.records import Origin, RawRecord
+from trailhound.sinks.encode import json_text
+from trailhound.sources import all_sources
+from trailhound.sources.decode import Decoder
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_LINE_BYTES = 64 * 1024 * 1024
+
+
+class _ShownOrigin(Struct, frozen=True):
+    path: str
+    line: int
+    element: int
+
+
+class _ShownEvent(Struct, frozen=True):
+    uid: str
+    origins: list[_ShownOrigin]
+    document: Any = None
+    """None where it is not shown, or not whole."""
+
+
+class _ShownRecord(Struct, frozen=True):
+    path: str
+    line: int
+    index: int
+    entry: str
+    hashes: list[str]
+    record: str | None = None
+    record_base64: str | None = None
+
+    def data(self) -> bytes | None:
+        """Return the record, where it is carried."""
+        if self.record is not None:
+            return self.record.encode()
+        if self.record_base64 is None:
+            return None
+        try:
+            return base64.b64decode(self.record_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise TrailhoundError(f"the record {self.path}:{self.line} is no base64") from None
+
+
+class _ShownProofs(Struct, frozen=True):
+    head: str
+    records: list[_ShownRecord]
+
+
+class CheckedFinding(Struct, frozen=True, kw_only=True):
+    """What is proven of one finding."""
+
+    line: int
+    """Of the file."""
+    uid: str
+    title: str
+    reason: str = ""
+    """Why it is not proven; empty where it is, and where it names no event: then there is
+    nothing to prove. May quote the file: escape it."""
+    records: int = 0
+    """Records behind it that are sealed."""
+    events: int = 0
+    """Events in it."""
+    read_again: int = 0
+    """Of these, events that follow from the records that are carried."""
+    size: int = 0
+    """Records under the head."""
+    signed: str = ""
+    """When the head says it was signed, for people."""
+
+
+def check_findings(path: Path, verifier: Verifier) -> Iterator[CheckedFinding]:
+    """Check findings as `serve` writes them, one a line, in either of their forms.
+
+    Raises:
+        TrailhoundError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(_LINE_BYTES):
+                number += 1
+                if line.strip():
+                    yield _checked(number, line, verifier)
+    except OSError as error:
+        raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _checked(number: int, line: bytes, verifier: Verifier) -> CheckedFinding:
+    uid = title = ""
+    try:
+        document = _object(line)
+        uid, title, events, carried = _parts(document)
+        if not events:
+            return CheckedFinding(line=number, uid=uid, title=title)
+        if carried is None:
+            raise TrailhoundError("it carries no proofs")
+        proofs = msgspec.convert(carried, _ShownProofs)
+        head, proven = _proven(proofs, verifier)
+        read_again = sum([_check_event(event, proven) for event in events])
+    except (TrailhoundError, msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+        reason = str(error) if isinstance(error, TrailhoundError) else f"no finding: {error}"
+        return CheckedFinding(line=number, uid=uid, title=title, reason=reason)
+    return CheckedFinding(
+        line=number,
+        uid=uid,
+        title=title,
+        records=len(proven),
+        events=len(events),
+        read_again=read_again,
+        size=head.size,
+        signed=head.signed_at,
+    )
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    if len(line) >= _LINE_BYTES:
+        raise TrailhoundError("the line is too long for a finding")
+    try:
+        # Not by `msgspec`: it makes floats of integers beyond 64 bits.
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise TrailhoundError("the line is no finding")
+    return document
+
+
+def _parts(document: Mapping[str, Any]) -> tuple[str, str, list[_ShownEvent], Any]:
+    """Return uid, title, events and proofs of a finding in either form."""
+    if document.get("class_uid") == 2004:
+        info = document["finding_info"]
+        shown = [{"uid": evidence["uid"], **evidence["data"]} for evidence in document["evidences"]]
+        carried = document.get("unmapped", {}).get("proofs")
+        uid, title = info["uid"], info["title"]
+    else:
+        shown, carried = document["events"], document.get("proofs")
+        uid, title = document["uid"], document["rule"]["title"]
+    return str(uid), str(title), msgspec.convert(shown, list[_ShownEvent]), carried
+
+
+_Proven = dict[tuple[str, int], tuple[Leaf, bytes | None]]
+
+
+def _proven(proofs: _ShownProofs, verifier: Verifier) -> tuple[Head, _Proven]:
+    """Check every record that is carried or named."""
+    found: _Proven = {}
+    head: Head | None = None
+    for one in proofs.records:
+        where = f"the record {one.path}:{one.line}"
+        if not all(_HASH.fullmatch(text) for text in one.hashes):
+            raise TrailhoundError(f"the path of {where} is no hexadecimal")
+        hashes = tuple(map(bytes.fromhex, one.hashes))
+        proof = Proof(one.index, hashes, proofs.head.encode(), one.entry.encode())
+        head = proof.check(verifier)
+        leaf = parse_leaf(proof.entry)
+        if (leaf.source, leaf.place) != (one.path, str(one.line)):
+            raise TrailhoundError(f"{where} was sealed as {leaf.source}:{leaf.place}")
+        data = one.data()
+        if data is not None and hashlib.sha256(data).hexdigest() != leaf.sha256:
+            raise TrailhoundError(f"{where} is not what was sealed")
+        found[one.path, one.line] = leaf, data
+    if head is None:
+        raise TrailhoundError("it carries no proofs")
+    return head, found
+
+
+def _check_event(event: _ShownEvent, proven: _Proven) -> bool:
+    """See that the records of an event are sealed; return whether it was read again."""
+    records: list[tuple[_ShownOrigin, Leaf, bytes | None]] = []
+    for origin in event.origins:
+        sealed = proven.get((origin.path, origin.line))
+        if sealed is None:
+            raise TrailhoundError(f"no proof of the record {origin.path}:{origin.line}")
+        records.append((origin, *sealed))
+    if not records:
+        raise TrailhoundError(f"the event {event.uid} has no record")
+    if any(data is None for _, _, data in records):
+        if event.document is not None:
+            raise TrailhoundError(f"the event {event.uid} is shown without its record")
+        return False
+    for again in _read(records):
+        if again.uid == event.uid and _places(again.origins) == _places(event.origins):
+            if event.document is not None and event.document != json.loads(
+                json_text(again.document)
+            ):
+                raise TrailhoundError(f"the event {event.uid} is not shown as it was sealed")
+            return True
+    raise TrailhoundError(
+        f"the event {event.uid} is not what its records say, read by themselves by this version"
+    )
+
+
+def _places(origins: Sequence[Origin | _ShownOrigin]) -> list[tuple[str, int, int]]:
+    return [(origin.path, origin.line, origin.element) for origin in origins]
+
+
+def _read(records: Sequence[tuple[_ShownOrigin, Leaf, bytes | None]]) -> Iterator[Event]:
+    decoder = Decoder(all_sources())
+    for (path, line), (_, leaf, data) in {
+        (origin.path, origin.line): (origin, leaf, data) for origin, leaf, data in records
+    }.items():
+        record = RawRecord(data or b"", Origin(path, line), leaf.received_ns)
+        yield from (item for item in decoder.decode(record) if isinstance(item, Event))
+    yield from (item for item in decoder.flush() if isinstance(item, Event))
