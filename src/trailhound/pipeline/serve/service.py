@@ -135,7 +135,7 @@ class _Detector:
         self._connection: Connection[Any, Any] | None = None
         self._sending = threading.Lock()
         self._told: talk.Mark | None = None
-        self._stopping = False
+        self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="detector", daemon=True)
 
     def start(self) -> None:
@@ -152,7 +152,7 @@ class _Detector:
         self._say(talk.Reload())
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._say(talk.Mark(*self._queue.mark))
         self._say(talk.Stop())
         self._watcher.join(_STOP_SECONDS)
@@ -171,18 +171,21 @@ class _Detector:
 
     def _watch(self) -> None:
         failures = 0
+        last = False
         while True:
             begun = time.monotonic()
             self._run_once()
             self._condition.ready = False
-            if self._stopping:
+            code = self._process.exitcode if self._process is not None else None
+            # One that dies as the end comes is given another chance to judge what is there.
+            if last or (self._stopping.is_set() and code == 0):
                 return
+            last = self._stopping.is_set()
             failures = 0 if time.monotonic() - begun > _STEADY_SECONDS else failures + 1
             pause = _RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)]
-            code = self._process.exitcode if self._process is not None else None
             self._condition.restarts += 1
             _log.error("the detector ended (exit code %s); starting it again in %g s", code, pause)
-            time.sleep(pause)
+            self._stopping.wait(pause)
 
     def _run_once(self) -> None:
         context = get_context("spawn")
@@ -197,7 +200,7 @@ class _Detector:
             self._connection = here
         self._told = None
         self.tell()
-        if self._stopping:  # said while nobody was there to hear it
+        if self._stopping.is_set():  # said while nobody was there to hear it
             self._say(talk.Stop())
         try:
             while True:
