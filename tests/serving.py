@@ -44,6 +44,7 @@ class Serving:
         http: str = "",
         tls: ssl.SSLContext | None = None,
         environment: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -55,6 +56,7 @@ class Serving:
         )
         self._arguments = arguments
         self._tls = tls
+        self._headers = headers or {}
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -114,7 +116,7 @@ class Serving:
             assert time.monotonic() < until, self.log
             time.sleep(0.05)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
@@ -151,6 +153,16 @@ class Serving:
         self._process.wait()
 
     def kill_detector(self) -> None:
+        self._signal_detector(signal.SIGKILL)
+
+    def stop_detector(self) -> None:
+        """Let nothing be judged, until `resume_detector`."""
+        self._signal_detector(signal.SIGSTOP)
+
+    def resume_detector(self) -> None:
+        self._signal_detector(signal.SIGCONT)
+
+    def _signal_detector(self, number: signal.Signals) -> None:
         assert self._process is not None
         found = subprocess.run(
             ["pgrep", "-P", str(self._process.pid), "-f", "spawn_main"],
@@ -159,7 +171,7 @@ class Serving:
             check=False,
         ).stdout.split()
         for pid in found:
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(int(pid), number)
 
     def stop(self) -> int:
         """End it as systemd does; return the exit code."""
@@ -176,7 +188,7 @@ class Serving:
                 "localhost", self.port, timeout=20, context=self._tls
             )
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, headers or self._headers)
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:

@@ -70,12 +70,12 @@ def test_rules_are_read_anew_and_windows_go_on(tmp_path: Path) -> None:
     serving.wait_ready()
     serving.post("/kubernetes/audit", event_list([event(1), event(2)]))
     (rules / "other.yml").write_text(OTHER)
-    serving.signal(signal.SIGHUP)
+    serving.send_signal(signal.SIGHUP)
     serving.wait_log("3 rules; reading from record")
     serving.post("/kubernetes/audit", event_list([event(3), event(4), event(5, "create")]))
     # Rules that have gone are no reason to end: those before them stay.
     rules.rename(tmp_path / "away")
-    serving.signal(signal.SIGHUP)
+    serving.send_signal(signal.SIGHUP)
     serving.wait_log("the rules before it stay")
     serving.post("/kubernetes/audit", event_list([event(6, "create")]))
     assert serving.stop() == 0

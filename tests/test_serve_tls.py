@@ -257,7 +257,7 @@ def test_certificates_and_grants_are_renewed_while_it_runs(place: Place) -> None
         Path(file).write_bytes(Path(fresh).read_bytes())
     late = add_grant(place.folder / "access.toml", "late", ("read",))
     assert asked(place, "GET", "/metrics", "somebody", late) == 401
-    place.serving.signal(signal.SIGHUP)
+    place.serving.send_signal(signal.SIGHUP)
     until = time.monotonic() + 20
     while shown() == before:
         assert time.monotonic() < until, place.serving.log
@@ -267,7 +267,7 @@ def test_certificates_and_grants_are_renewed_while_it_runs(place: Place) -> None
     after = shown()
     Path(place.server.certificate).write_bytes(good[0])
     (place.folder / "access.toml").rename(place.folder / "gone.toml")
-    place.serving.signal(signal.SIGHUP)
+    place.serving.send_signal(signal.SIGHUP)
     place.serving.wait_log("the certificate before it stays")
     place.serving.wait_log("what was allowed before it still is")
     assert shown() == after
