@@ -10,7 +10,7 @@ import orjson
 
 from trailhound.cli.console import Commands
 from trailhound.sinks.escape import visible
-from trailhound.sinks.wording import duration, rfc3339
+from trailhound.sinks.wording import duration, plural, rfc3339
 
 _DESCRIPTION = """\
 List the senders that `trailhound serve` watches: when each was last heard, how often it usually is
@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{who}: {', '.join(row['amiss']) or 'well'}")
         ago = duration(now_ns - row["last_heard_ns"])
         print(f"    last heard {row['last_heard']}, {ago} ago; usually {row['usually']}")
-        line = f"    {row['events']:,} events in {row['active_minutes']:,} minutes"
+        line = f"    {plural(row['events'], 'event')} in {plural(row['active_minutes'], 'minute')}"
         for name, what in (
             ("repeats", "repeats"),
             ("delay_s", "s of delay"),

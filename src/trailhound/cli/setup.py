@@ -1,10 +1,11 @@
-"""`trailhound setup`: what senders need, ready to be put in place."""
+"""`trailhound setup`: what senders and servers need, ready to be put in place."""
 
 import argparse
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from trailhound.cli import setup_manifests, setup_systemd
 from trailhound.cli.console import Commands
 from trailhound.model.errors import TrailhoundError
 
@@ -76,11 +77,11 @@ def add_parser(commands: Commands) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "setup",
-        help="print what senders need",
-        description="Print what senders need, ready to be put in place.",
+        help="print what senders and servers need",
+        description="Print what senders and servers need, ready to be put in place.",
         allow_abbrev=False,
     )
-    targets = command.add_subparsers(title="senders", metavar="SENDER", required=True)
+    targets = command.add_subparsers(title="targets", metavar="TARGET", required=True)
     kubernetes = targets.add_parser(
         "kubernetes",
         help="the audit webhook of an API server",
@@ -101,6 +102,8 @@ def add_parser(commands: Commands) -> None:
     )
     kubernetes.add_argument("--client-key", metavar="FILE", help="its private key")
     kubernetes.set_defaults(run=_kubernetes)
+    setup_manifests.add_targets(targets)
+    setup_systemd.add_target(targets)
 
 
 def _kubernetes(options: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from trailhound.pipeline.serve.settings import (
     Settings,
     SyslogSettings,
     address_of,
+    shared_key_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def check(settings: Settings, access: Access) -> None:
         _whole(name, part)
     if log.tls and not log.tls_certificate:
         raise TrailhoundError("[syslog] tls needs a tls_certificate and its tls_key")
-    if fluent.users and not fluent.shared_key:
+    if fluent.users and not shared_key_of(fluent):
         raise TrailhoundError("[forward] users are asked for only together with a shared_key")
     _guarded(
         http.listen,
@@ -50,7 +51,7 @@ def check(settings: Settings, access: Access) -> None:
     )
     _guarded(
         fluent.listen,
-        bool(fluent.shared_key or fluent.client_ca),
+        bool(shared_key_of(fluent) or fluent.client_ca),
         "give it a shared_key or a client_ca in [forward]",
     )
     known = log.open_to_network
@@ -84,7 +85,7 @@ async def open_all(
     _log.info("HTTP on %s%s", http.listen, " (TLS)" if http.tls_certificate else "")
     if settings.forward.listen:
         fluent = settings.forward
-        secret = forward.Secrets(fluent.shared_key, fluent.users)
+        secret = forward.Secrets(shared_key_of(fluent), fluent.users)
         tls = certificates.context(fluent)
         listening = await forward.listen(*address_of(fluent.listen), accept, secret, tls)
         closing.callback(listening.close)

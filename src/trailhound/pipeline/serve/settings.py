@@ -80,6 +80,8 @@ class ForwardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Address and port, such as 127.0.0.1:24224. Empty: not listened to."""
     shared_key: str = ""
     """What senders must know; asked for in a handshake."""
+    shared_key_file: str = ""
+    """A file that holds the shared key, instead of it."""
     users: dict[str, str] = {}
     """User name → password, asked for as well."""
     tls_certificate: str = ""
@@ -230,6 +232,26 @@ def load_settings(path: Path) -> Settings:
     if settings.ledger.forward and not settings.ledger.enabled:
         raise TrailhoundError(f"the settings file {path}: forward in [ledger] needs a ledger")
     return settings
+
+
+def shared_key_of(settings: ForwardSettings) -> str:
+    """Return the shared key of the forward intake; empty where it has none.
+
+    Raises:
+        TrailhoundError: Its file cannot be read, or holds nothing; or it is given twice.
+    """
+    if not settings.shared_key_file:
+        return settings.shared_key
+    if settings.shared_key:
+        raise TrailhoundError("[forward] shared_key and shared_key_file: one of them")
+    path = Path(settings.shared_key_file)
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrailhoundError(f"[forward] shared_key_file {path}: {error}") from None
+    if not key:
+        raise TrailhoundError(f"[forward] shared_key_file {path} holds nothing")
+    return key
 
 
 def address_of(listen: str) -> tuple[str, int]:
