@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from benchmarks import parts, product, windows
+from benchmarks import lake, parts, product, windows
 from benchmarks.table import machine, markdown, write_readme
 
 
@@ -21,12 +21,24 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="per log (default 100000)")
     parser.add_argument("--rounds", type=int, default=5, help="best of so many (default 5)")
-    names = (*parts.TITLES, "rules", "windows", "memory", "jobs", "first", "huge")
+    names = (
+        *parts.TITLES,
+        "rules",
+        "windows",
+        "memory",
+        "jobs",
+        "first",
+        "lake",
+        "huge",
+        "lake-huge",
+    )
     parser.add_argument(
         "--only", nargs="+", choices=names, metavar="PART", default=[], help=", ".join(names)
     )
     parser.add_argument("--no-peers", action="store_true", help="leave Tenzir and the like out")
-    parser.add_argument("--huge", action="store_true", help="also a 10 GB log")
+    parser.add_argument(
+        "--huge", action="store_true", help="also a 10 GB log, a lake of 100 million"
+    )
     parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
     args = parser.parse_args(argv)
     bench = parts.Bench(args.events, args.rounds, with_peers=not args.no_peers)
@@ -41,9 +53,11 @@ def main(argv: list[str] | None = None) -> int:
         "memory": functools.partial(parts.memory, size_bytes=10**9),
         "jobs": parts.workers,
         "first": parts.first_finding,
+        "lake": functools.partial(lake.hunting, events=10**7),
+        "lake-huge": functools.partial(lake.hunting, events=10**8),
         "huge": functools.partial(parts.memory, size_bytes=10**10),
     }
-    chosen = args.only or [name for name in names if name != "huge" or args.huge]
+    chosen = args.only or [name for name in names if args.huge or not name.endswith("huge")]
     begun = time.perf_counter()
     loads = [os.getloadavg()[0]]
     for name in chosen:

@@ -9,7 +9,10 @@ import orjson
 _ODD = re.compile(
     rb"\\u[0-9a-fA-F]{4}"  # control characters
     rb"|[\[,]\["  # a list as an element of a list
-    rb"|[:,\[]-?[0-9][0-9.]*[eE]"  # numbers that are written in more ways than one
+    # Numbers that are written in more ways than one: behind a key, or in a list. Digests of
+    # images (`sha256:4e…`) stand in strings, where no quote comes before a colon.
+    rb'|":-?[0-9][0-9.]*[eE]'
+    rb"|[\[,]-?[0-9][0-9.]*[eE][-+0-9]+[,\]]"
 )
 _ODD_LETTERS = re.compile(r"[İΣ]|(?![0-9])\d")
 _INTEGER_BITS = 13_000

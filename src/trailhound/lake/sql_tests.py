@@ -165,8 +165,25 @@ def _in_network(test: InNetwork, value: Value) -> str:
         allowed = [literal(f"{digit:x}") for digit in range(first, first + (1 << (4 - rest)))]
         conditions.append(f"substr(a, {whole + 1}, 1) IN ({', '.join(allowed)})")
     return (
-        f"{value.kind} = 'VARCHAR' AND list_transform([th_address({value.text})], "
-        f"lambda a: {' AND '.join(conditions)})[1]"
+        f"CASE WHEN {value.kind} = 'VARCHAR' AND ({_address_scent(network, value.text)}) "
+        f"THEN list_transform([th_address({value.text})], "
+        f"lambda a: {' AND '.join(conditions)})[1] ELSE false END"
+    )
+
+
+def _address_scent(network: ipaddress.IPv4Network | ipaddress.IPv6Network, text: str) -> str:
+    """Return what holds of every text that is an address of a network, and is quickly asked."""
+    if network.version == 6:
+        return f"contains({text}, ':')"
+    octets = str(network.network_address).split(".")[: network.prefixlen // 8]
+    # What begins with a digit is an address as people write it; else there may be blanks or a
+    # bracket before it, and IPv6 can hold an IPv4 address.
+    begins = literal(
+        "".join(f"{octet}." for octet in octets).removesuffix("." * (len(octets) == 4))
+    )
+    return (
+        f"starts_with({text}, {begins}) OR NOT left({text}, 1) BETWEEN '0' AND '9' "
+        f"OR contains({text}, ':')"
     )
 
 
