@@ -194,7 +194,8 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
     assert run("rules", "lint").returncode == 0
     bad = tmp_path / "bad.yml"
     bad.write_text(RULE.format(title="bad", user="x", level="odd"))
-    lint = run("rules", "lint", "--no-builtin", "--rules", bad)
+    lint = run("rules", "lint", bad)
+    assert lint.stdout == run("rules", "lint", "--no-builtin", "--rules", bad).stdout
     assert lint.returncode == 1
     assert f"{bad}:10: " in lint.stdout
     assert json.loads(run("rules", "lint", "--no-builtin", "-r", bad, "--json").stdout)["errors"]

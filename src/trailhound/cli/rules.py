@@ -60,6 +60,14 @@ def add_parser(commands: Commands) -> None:
         metavar="LOG",
         help="count in these logs how often each field is there",
     )
+    for action in (listing, lint):
+        action.add_argument(
+            "paths",
+            nargs="*",
+            metavar="PATH",
+            help="rule files or folders, without the built-in rules; none: those of --rules and "
+            "the built-in ones",
+        )
     rules_convert.add_parser(actions)
     for action, run in ((listing, _list), (lint, _lint), (explain, _explain)):
         add_rule_options(action)
@@ -70,8 +78,15 @@ def add_parser(commands: Commands) -> None:
     rules_test.add_parser(actions)
 
 
+def _loaded(options: argparse.Namespace) -> LoadedRules:
+    if options.paths:
+        options.rules = [*options.paths, *options.rules]
+        options.no_builtin = True
+    return loaded_rules(options)
+
+
 def _list(options: argparse.Namespace) -> int:
-    loaded = loaded_rules(options)
+    loaded = _loaded(options)
     if options.json:
         print(orjson.dumps([_summary(rule) for rule in loaded.ruleset.rules]).decode())
         return 0
@@ -85,7 +100,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    loaded = loaded_rules(options)
+    loaded = _loaded(options)
     errors = loaded.ruleset.errors
     notes = [
         (rule, note) for rule in loaded.ruleset.rules for note in (*rule.notes, *_blind_spots(rule))
