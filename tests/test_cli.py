@@ -197,7 +197,7 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
     lint = run("rules", "lint", bad)
     assert lint.stdout == run("rules", "lint", "--no-builtin", "--rules", bad).stdout
     assert lint.returncode == 1
-    assert f"{bad}:10: " in lint.stdout
+    assert f"error: {bad}:10:1: 'odd' is not" in lint.stdout
     assert json.loads(run("rules", "lint", "--no-builtin", "-r", bad, "--json").stdout)["errors"]
     mine = rule(tmp_path)
     text = run("rules", "explain", mine, "--no-builtin", "--against", AUTH).stdout

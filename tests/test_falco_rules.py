@@ -485,9 +485,9 @@ def test_strict_refuses_what_has_no_effect(
     rules = ["--no-builtin", "--no-cache", "--rules", str(path)]
     assert main(["rules", "lint", *rules]) == 0
     assert main(["rules", "lint", "--strict", *rules]) == 1
-    assert f"ignored: {path}:7: capture has no effect" in capsys.readouterr().out
+    assert f"ignored: {path}:7:12: capture has no effect" in capsys.readouterr().out
     assert main(["scan", str(log), "--strict", *rules]) == 2
-    assert f"{path}:7: capture has no effect" in capsys.readouterr().err
+    assert f"{path}:7:12: capture has no effect" in capsys.readouterr().err
 
 
 @pytest.mark.corpora

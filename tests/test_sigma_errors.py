@@ -65,6 +65,10 @@ def test_a_bad_rule_says_where_and_why(change: tuple[str, str], line: int, words
     (error,) = found.errors
     assert (error.path, words in error.reason) == ("0.yml", True), error
     assert abs(error.line - line) <= 1, error
+    shown = GOOD.replace(*change).splitlines()[error.line - 1]
+    before, word = shown[: error.column - 1], shown[error.column - 1 :]
+    assert not before.strip(" -") or not word or before.endswith((" ", "[", "'", '"'))
+    assert word.strip() == word
 
 
 def test_metadata_that_is_off_is_a_note_and_the_rule_runs() -> None:

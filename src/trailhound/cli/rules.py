@@ -112,6 +112,7 @@ def _lint(options: argparse.Namespace) -> int:
                 {
                     "path": rule.info.path,
                     "line": note.line or rule.info.line,
+                    "column": (note.column or 1) if note.line else rule.column,
                     "text": note.text,
                     "ignored": note.ignored,
                 }
@@ -123,9 +124,8 @@ def _lint(options: argparse.Namespace) -> int:
         for error in errors:
             print(f"error: {visible(str(error))}")
         for rule, note in notes:
-            line = note.line or rule.info.line
             kind = "ignored" if note.ignored else "note"
-            print(f"{kind}: {rule.info.path}:{line}: {visible(note.text)}")
+            print(f"{kind}: {visible(f'{note.at(rule)}: {note.text}')}")
         print(f"{len(loaded.ruleset.rules)} rules, {len(errors)} errors, {len(notes)} notes")
     failed = shortcomings(loaded) if options.strict else errors
     return EXIT_FINDINGS if failed else 0

@@ -42,9 +42,9 @@ def add_strict_option(command: argparse.ArgumentParser, effect: str) -> None:
 
 
 def shortcomings(loaded: LoadedRules) -> list[str]:
-    """Return what `--strict` refuses: each as `path:line: reason`."""
+    """Return what `--strict` refuses: each as `path:line:column: reason`."""
     ignored = [
-        f"{rule.info.path}:{note.line or rule.info.line}: {note.text}"
+        f"{note.at(rule)}: {note.text}"
         for rule in loaded.ruleset.rules
         for note in rule.notes
         if note.ignored

@@ -1,4 +1,4 @@
-"""YAML with line numbers: what a rule file says, and on which line."""
+"""YAML with places: what a rule file says, and on which line and in which column."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -45,26 +45,30 @@ _DOCUMENT_START = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _NO_CONTENT = re.compile(r"(?:[ \t]*(?:[%#][^\n]*)?(?:\n|\Z))*")
 
 
+Place = tuple[int, int]
+"""Line and column, both from 1 on."""
+
+
 class Document(Struct, frozen=True):
     """One YAML document of a rule file."""
 
     content: Any
-    line: int
-    """1-based line on which it begins."""
-    lines: dict[tuple[str, ...], int]
-    """Key path → 1-based line, for mappings."""
-    duplicates: tuple[tuple[str, int], ...]
-    """Keys that stand twice in one mapping: (dotted key path, line of the second)."""
-    values: dict[str, int]
-    """Plain value → 1-based line on which it first stands."""
+    place: Place
+    """Where it begins."""
+    places: dict[tuple[str, ...], Place]
+    """Key path → where the key stands, for mappings."""
+    duplicates: tuple[tuple[str, Place], ...]
+    """Keys that stand twice in one mapping: (dotted key path, place of the second)."""
+    values: dict[str, Place]
+    """Plain value → where its text first begins."""
 
-    def line_of(self, *keys: str) -> int:
-        """Line of the deepest known part of a key path."""
+    def place_of(self, *keys: str) -> Place:
+        """Place of the deepest known part of a key path."""
         for end in range(len(keys), 0, -1):
-            line = self.lines.get(keys[:end])
-            if line is not None:
-                return line
-        return self.line
+            place = self.places.get(keys[:end])
+            if place is not None:
+                return place
+        return self.place
 
 
 class YamlError(Exception):
@@ -75,6 +79,16 @@ class YamlError(Exception):
         self.reason = reason
         self.line = line
         self.column = column
+
+
+def decoded(data: bytes) -> str:
+    """Return the text of a rule file. Raises `YamlError` where it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        above = data[: error.start]
+        column = error.start - above.rfind(b"\n")
+        raise YamlError("not valid UTF-8", above.count(b"\n") + 1, column) from None
 
 
 def read_documents(
@@ -119,9 +133,9 @@ def _read(text: str, above: int, make: Any) -> Iterator[Document]:
                 node = loader.get_node()
                 walk = _Walk(above)
                 walk.through(node)
-                start = above + node.start_mark.line + 1
+                start = walk.place(node)
                 content = loader.construct_document(node)
-                yield Document(content, start, walk.lines, tuple(walk.duplicates), walk.values)
+                yield Document(content, start, walk.places, tuple(walk.duplicates), walk.values)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -138,12 +152,12 @@ def _read(text: str, above: int, make: Any) -> Iterator[Document]:
 
 
 class _Walk:
-    """What is known of a document by its nodes: on which line what stands."""
+    """What is known of a document by its nodes: where what stands."""
 
     def __init__(self, above: int) -> None:
-        self.lines: dict[tuple[str, ...], int] = {}
-        self.duplicates: list[tuple[str, int]] = []
-        self.values: dict[str, int] = {}
+        self.places: dict[tuple[str, ...], Place] = {}
+        self.duplicates: list[tuple[str, Place]] = []
+        self.values: dict[str, Place] = {}
         self._above = above
 
     def through(self, root: yaml.Node) -> None:
@@ -153,13 +167,15 @@ class _Walk:
             node, path, depth = stack.pop()
             seen_nodes += 1
             if seen_nodes > _NODES_LIMIT or depth > _DEPTH_LIMIT:
-                raise YamlError("too large or too deeply nested for a rule", self._line(root), 1)
+                raise YamlError("too large or too deeply nested for a rule", *self.place(root))
             if isinstance(node, yaml.MappingNode):
                 stack.extend((item, key, depth + 1) for item, key in self._members(node, path))
             elif isinstance(node, yaml.SequenceNode):
                 stack.extend((item, path, depth + 1) for item in reversed(node.value))
             else:
-                self.values.setdefault(str(node.value), self._line(node))
+                line, column = self.place(node)
+                quoted = getattr(node, "style", None) in ("'", '"')
+                self.values.setdefault(str(node.value), (line, column + quoted))
 
     def _members(
         self, node: yaml.MappingNode, path: tuple[str, ...]
@@ -169,10 +185,12 @@ class _Walk:
             key = str(getattr(key_node, "value", "?"))
             here = (*path, key)
             if key in keys and key != "<<":
-                self.duplicates.append((".".join(here), self._line(key_node)))
+                self.duplicates.append((".".join(here), self.place(key_node)))
             keys.add(key)
-            self.lines.setdefault(here, self._line(key_node))
+            self.places.setdefault(here, self.place(key_node))
             yield value_node, here
 
-    def _line(self, node: yaml.Node) -> int:
-        return self._above + int(node.start_mark.line) + 1
+    def place(self, node: yaml.Node) -> Place:
+        """Where a node begins in the file."""
+        mark = node.start_mark
+        return self._above + int(mark.line) + 1, int(mark.column) + 1

@@ -175,7 +175,7 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
             check_patterns(rule.predicate)
         except ValueError as error:
             info = rule.info
-            errors.append(RuleError(info.path, info.line, str(error), rule=info.title))
+            errors.append(RuleError(info.path, info.line, str(error), rule.column, info.title))
             continue
         if not rule.enabled:
             continue

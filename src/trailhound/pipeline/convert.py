@@ -180,18 +180,18 @@ class _Places:
     def refusal(self, rule: Rule, error: Unsayable) -> RuleError:
         """Return the reason with the place of what it is about; else of the rule."""
         info = rule.info
-        line, column = self._find(info.path, info.line, error.word)
+        found = self._find(info.path, info.line, error.word)
+        line, column = found or (info.line, rule.column)
         return RuleError(info.path, line, error.reason, column, info.title)
 
-    def _find(self, path: str, start: int, word: str) -> tuple[int, int]:
+    def _find(self, path: str, start: int, word: str) -> tuple[int, int] | None:
         lines = self._of(path)
         end = min((at for at in self._starts[path] if at > start), default=len(lines) + 1)
         for at in range(start, min(end, len(lines) + 1)) if word else ():
             column = lines[at - 1].find(word)
             if column >= 0:
                 return at, column + 1
-        first = lines[start - 1] if start <= len(lines) else ""
-        return start, len(first) - len(first.lstrip(" -")) + 1
+        return None
 
     def _of(self, path: str) -> list[str]:
         if path not in self._lines:

@@ -120,13 +120,13 @@ def _files(path: Path) -> Iterable[RuleFile | RuleError]:
         try:
             yield _file(file)
         except TrailhoundError as error:
-            yield RuleError(_shown(file), 1, str(error))
+            yield RuleError(_shown(file), 1, str(error), 1)
 
 
 def _file(path: Path) -> RuleFile | RuleError:
     try:
         if path.stat().st_size > _SIZE_LIMIT:
-            return RuleError(_shown(path), 1, f"over {_SIZE_LIMIT:,} bytes: not a rule file")
+            return RuleError(_shown(path), 1, f"over {_SIZE_LIMIT:,} bytes: not a rule file", 1)
         file = RuleFile(_shown(path), path.read_bytes())
     except OSError as error:
         raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
@@ -170,7 +170,7 @@ def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBoo
         dialect = dialect_of(file)
         if dialect is None:
             names = ", ".join(dialects)
-            error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})")
+            error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})", 1)
             books[index] = RuleBook(file.path, errors=(error,))
         elif dialect.read_together is not None:
             together.setdefault(dialect.name, []).append(index)

@@ -27,6 +27,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     path: str
     line: int
+    column: int = 1
     logsource: LogSource
     rules: tuple[str, ...] | None
     """Ids or names of the rules it narrows; None: every rule of the log source."""
@@ -174,7 +175,8 @@ def _apply(narrowing: Filter, rules: dict[str, Rule], by_name: _Names) -> list[R
                         narrowing.path,
                         narrowing.line,
                         f"filter names rule {reference!r}, which is not loaded",
-                        rule=narrowing.title,
+                        narrowing.column,
+                        narrowing.title,
                     )
                 )
     for uid in uids:
@@ -283,4 +285,4 @@ def _silence(rules: dict[str, Rule]) -> None:
 
 
 def _error(rule: Rule, reason: str) -> RuleError:
-    return RuleError(rule.info.path, rule.info.line, reason, rule=rule.info.title)
+    return RuleError(rule.info.path, rule.info.line, reason, rule.column, rule.info.title)

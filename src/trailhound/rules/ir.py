@@ -127,15 +127,24 @@ class Note(Struct, frozen=True):
 
     text: str
     line: int = 0
-    """1-based line of the rule file, 0 where unknown."""
+    """1-based line of the rule file, 0: that of the rule."""
+    column: int = 0
+    """1-based column in that line, 0: that of the rule."""
     ignored: bool = False
     """Whether it says that a part of the rule has no effect here; `--strict` refuses those."""
+
+    def at(self, rule: "Rule") -> str:
+        """Return where in the file of its rule it belongs: `path:line:column`."""
+        line, column = (self.line, self.column or 1) if self.line else (rule.info.line, rule.column)
+        return f"{rule.info.path}:{line}:{column}"
 
 
 class Rule(Struct, frozen=True, kw_only=True):
     """A rule of any dialect. Exactly one of `predicate` and `window` is set."""
 
     info: RuleInfo
+    column: int = 1
+    """1-based column of the line at which it begins."""
     logsource: LogSource = LogSource()
     predicate: Predicate | None = None
     window: Window | None = None
@@ -155,10 +164,10 @@ class RuleError(Struct, frozen=True):
     path: str
     line: int
     reason: str
-    column: int = 0
+    column: int
+    """1-based, as is the line; of a file as a whole, both are 1."""
     rule: str = ""
     """Title or id of the rule where it could be read."""
 
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}" + (f":{self.column}" if self.column else "")
-        return f"{place}: {self.reason}"
+        return f"{self.path}:{self.line}:{self.column}: {self.reason}"

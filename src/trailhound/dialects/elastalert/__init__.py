@@ -40,4 +40,6 @@ def _siblings(file: RuleFile) -> Iterable[str]:
     return names(file)
 
 
-DIALECT = Dialect(name="elastalert", recognises=_recognises, read=_read, siblings=_siblings)
+DIALECT = Dialect(
+    name="elastalert", recognises=_recognises, read=_read, siblings=_siblings, version=2
+)

@@ -21,7 +21,7 @@ _LONGEST_NS = 36_500 * _UNITS_NS["days"]
 class Rejected(Exception):
     """This file gives no rule; says why and where."""
 
-    def __init__(self, reason: str, line: int, column: int = 0) -> None:
+    def __init__(self, reason: str, line: int, column: int) -> None:
         super().__init__(reason)
         self.reason = reason
         self.line = line
@@ -37,20 +37,11 @@ class Place:
 
     def of(self, *keys: str) -> tuple[int, int]:
         """Return line and column, both 1-based, of the deepest known part of a key path."""
-        line = self._document.line_of(*keys)
-        known = next(
-            (
-                keys[end - 1]
-                for end in range(len(keys), 0, -1)
-                if keys[:end] in self._document.lines
-            ),
-            "",
-        )
-        return line, self._column(line, known)
+        return self._document.place_of(*keys)
 
     def inside(self, text: str, at: int, *keys: str) -> tuple[int, int]:
         """Return the place of a character of a text that stands below a key path."""
-        line = self._document.values.get(text, self._document.line_of(*keys))
+        line, column = self._document.values.get(text, self._document.place_of(*keys))
         before = text[:at].rsplit("\n", 1)
         rows = text[:at].count("\n")
         row = text.splitlines()[rows] if rows < len(text.splitlines()) else ""
@@ -60,12 +51,7 @@ class Place:
                 start = self._lines[candidate - 1].find(row)
                 if start >= 0:
                     return candidate, start + len(before[-1]) + 1
-        return line, 0
-
-    def _column(self, line: int, word: str) -> int:
-        if not word or line > len(self._lines):
-            return 0
-        return self._lines[line - 1].find(word) + 1
+        return line, column
 
 
 class Options:

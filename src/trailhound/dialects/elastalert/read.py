@@ -14,7 +14,7 @@ from trailhound.dialects.elastalert.logs import BY_NAME, Index, index_of
 from trailhound.dialects.elastalert.lower import Lowering
 from trailhound.dialects.elastalert.options import Options, Place, Rejected
 from trailhound.dialects.elastalert.types import TYPES, Context, Made, Run, make
-from trailhound.dialects.yaml_text import Document, read_documents
+from trailhound.dialects.yaml_text import Document, YamlError, decoded, read_documents
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook
@@ -30,12 +30,12 @@ _PREFIX = "elastalert."
 
 def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
     """Read a rule file. Total: what cannot be used becomes an error."""
+    text = ""
     try:
-        text = file.data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = file.data[: error.start].count(b"\n") + 1
-        return RuleBook(file.path, errors=(RuleError(file.path, line, "not valid UTF-8"),))
-    documents, broken = read_documents(text)
+        text = decoded(file.data)
+        documents, broken = read_documents(text)
+    except YamlError as error:
+        documents, broken = [], [error]
     rules: list[Rule] = []
     errors = [RuleError(file.path, e.line, e.reason, e.column) for e in broken]
     for document in documents:
@@ -45,7 +45,7 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
         title = str(content.get("name", "")) if isinstance(content, dict) else ""
         try:
             if not isinstance(content, dict):
-                raise Rejected("a rule must be a mapping", document.line)
+                raise Rejected("a rule must be a mapping", *document.place)
             reader = _Reader(file, text, document, placeholders)
             rules.extend(map(_typed, reader.rules()))
         except Rejected as rejected:
@@ -54,7 +54,8 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
             )
         except (RecursionError, ValueError, TypeError) as error:
             reason = f"{type(error).__name__}: {str(error)[:300]}"
-            errors.append(RuleError(file.path, document.line, reason, rule=title))
+            line, column = document.place
+            errors.append(RuleError(file.path, line, reason, column, title))
     return RuleBook(file.path, tuple(rules), (), tuple(errors))
 
 
@@ -86,8 +87,8 @@ class _Reader:
     def rules(self) -> list[Rule]:
         """Return the rule, and before it the hidden ones that feed it."""
         options = self._options
-        for path, line in self._document.duplicates:
-            raise Rejected(f"key {path!r} stands twice", line)
+        for path, twice in self._document.duplicates:
+            raise Rejected(f"key {path!r} stands twice", *twice)
         kind = options.text("type")
         if "." in kind:
             raise options.reject(f"type {kind}: modules of Python are not run", "type")
@@ -121,14 +122,16 @@ class _Reader:
         for text, place in lowering.notes.items():
             self._note(text, *place, ignored=text.endswith(NOT_ASKED))
         logsource = index.logsource
+        column = self._document.place[1]
         info = self._info(uid, kind)
         notes = tuple(dict.fromkeys(self._notes))
         enabled = options.content.get("is_enabled") is not False
         if made.window is None:
             return [
                 Rule(
-                    enabled=enabled,
                     info=info,
+                    column=column,
+                    enabled=enabled,
                     logsource=logsource,
                     predicate=made.predicates[0],
                     notes=notes,
@@ -139,6 +142,7 @@ class _Reader:
                 info=msgspec.structs.replace(
                     info, uid=f"{uid}.{number}", title=f"{info.title} ({name})"
                 ),
+                column=column,
                 logsource=logsource,
                 predicate=predicate,
                 silent=True,
@@ -155,12 +159,21 @@ class _Reader:
             )
         gathered = self._gathered(f"{uid}.alerts", lowering)
         if gathered is None:
-            return [*hidden, Rule(info=info, window=made.window, enabled=enabled, notes=notes)]
+            return [
+                *hidden,
+                Rule(
+                    info=info,
+                    column=column,
+                    window=made.window,
+                    enabled=enabled,
+                    notes=notes,
+                ),
+            ]
         inner = msgspec.structs.replace(info, uid=f"{uid}.alerts", title=f"{info.title} (alerts)")
         return [
             *hidden,
-            Rule(info=inner, window=made.window, silent=True, enabled=enabled),
-            Rule(info=info, window=gathered, enabled=enabled, notes=notes),
+            Rule(info=inner, column=column, window=made.window, silent=True, enabled=enabled),
+            Rule(info=info, column=column, window=gathered, enabled=enabled, notes=notes),
         ]
 
     def _made(self, kind: str, lowering: Lowering, uid: str) -> Made:
@@ -230,7 +243,7 @@ class _Reader:
             level=level,
             dialect="elastalert",
             path=self._file.path,
-            line=self._document.line,
+            line=self._document.place[0],
             description=said,
             author=options.text("owner"),
             status=f"type {kind}",
@@ -294,7 +307,7 @@ class _Reader:
         except ValueError:
             seconds = 0
         if not 0 < seconds < 1e9:
-            raise Rejected(f"{_PREFIX}{name} must be a number of seconds", self._document.line)
+            raise Rejected(f"{_PREFIX}{name} must be a number of seconds", *self._document.place)
         return int(seconds * 1_000_000_000)
 
     def _lines(self, name: str) -> list[str] | None:
@@ -305,9 +318,9 @@ class _Reader:
 
     def _note(self, text: str, *place: str, ignored: bool = False) -> None:
         origin = self._origins.get(place[0]) if place else None
-        line, _ = self._place.of(*(("import",) if origin else place))
+        line, column = self._place.of(*(("import",) if origin else place))
         shown = f"{text} (from {origin})" if origin else text
-        self._notes.append(Note(shown, line, ignored=ignored))
+        self._notes.append(Note(shown, line, column, ignored=ignored))
 
     def _tell_keys(self, kind: str) -> None:
         """Say what becomes of every key that does not decide."""

@@ -31,4 +31,10 @@ def _read(file: RuleFile, placeholders: Placeholders) -> RuleBook:
     return _read_together([file], placeholders)[0]
 
 
-DIALECT = Dialect(name="falco", recognises=_recognises, read=_read, read_together=_read_together)
+DIALECT = Dialect(
+    name="falco",
+    recognises=_recognises,
+    read=_read,
+    read_together=_read_together,
+    version=2,
+)

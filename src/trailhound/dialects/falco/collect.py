@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from trailhound.dialects.falco.exceptions import FalcoException, read_exceptions
 from trailhound.dialects.falco.text import Entry, Place, Written, read_items, required
 from trailhound.model.levels import Level
+from trailhound.rules.ir import Note
 
 LEVELS: Mapping[str, Level] = {
     "emergency": Level.CRITICAL,
@@ -83,7 +84,7 @@ class FalcoRule:
     skip_unknown: bool = False
     tags: tuple[str, ...] = ()
     exceptions: tuple[FalcoException, ...] = ()
-    notes: tuple[tuple[str, int, bool], ...] = ()
+    notes: tuple[Note, ...] = ()
     """(text, line, whether something has no effect)."""
 
 
@@ -189,7 +190,7 @@ class _Collector:
                 notes = (
                     *notes,
                     *(
-                        (f"`append` does not change {key}", member.line, True)
+                        member.note(f"`append` does not change {key}", ignored=True)
                         for key, member in members.items()
                         if key not in ("rule", "append", "condition", "exceptions")
                     ),
@@ -199,6 +200,13 @@ class _Collector:
             after = before
             for key, operation in overrides.items():
                 after = _changed(after, key, members[key], append=operation == "append")
+            here = entry.problem("")
+            if here.path != before.place.path:
+                # A line of a note is one of the file that the rule began in.
+                notes = tuple(
+                    Note(f"{note.text} ({here.path}:{note.line})", ignored=note.ignored)
+                    for note in notes
+                )
             self._into.rules[name] = replace(after, notes=(*after.notes, *notes))
             return
         if not any(key in members for key in ("condition", "output", "desc", "priority")):
@@ -216,7 +224,7 @@ class _Collector:
             )
         if before is not None:
             place = f"{before.place.path}:{before.place.line}"
-            note = (f"replaces the rule of the same name at {place}", entry.line, False)
+            note = entry.note(f"replaces the rule of the same name at {place}")
             rule = replace(rule, notes=(*rule.notes, note))
         self._into.rules[name] = rule
 
@@ -225,7 +233,7 @@ def _defined(
     name: str,
     entry: Entry,
     members: dict[str, Entry],
-    notes: tuple[tuple[str, int, bool], ...],
+    notes: tuple[Note, ...],
 ) -> FalcoRule:
     rule = FalcoRule(
         name=name,
@@ -296,13 +304,15 @@ def _only(members: dict[str, Entry], known: frozenset[str], what: str) -> None:
             raise entry.problem(f"{key!r} is not known to a {what}")
 
 
-def _notes(members: dict[str, Entry]) -> tuple[tuple[str, int, bool], ...]:
+def _notes(members: dict[str, Entry]) -> tuple[Note, ...]:
     notes = []
     for key, entry in members.items():
         if key not in _RULE_KEYS:
-            notes.append((f"key {key!r} is not known to Falco and has no effect", entry.line, True))
+            text = f"key {key!r} is not known to Falco and has no effect"
+            notes.append(entry.note(text, ignored=True))
         elif key in _WITHOUT_EFFECT:
-            notes.append((f"{key} has no effect: {_WITHOUT_EFFECT[key]}", entry.line, True))
+            text = f"{key} has no effect: {_WITHOUT_EFFECT[key]}"
+            notes.append(entry.note(text, ignored=True))
     return tuple(notes)
 
 

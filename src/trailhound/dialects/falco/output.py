@@ -32,9 +32,8 @@ def template(written: Written, lowering: Lowering) -> tuple[Output, tuple[Note, 
         slot, end = _slot(token, text, lowering)
         if slot is None:
             place = written.problem("", shift + token.start())
-            notes.append(
-                Note(f"output: {token[0]} is no field of this source", place.line, ignored=True)
-            )
+            said = f"output: {token[0]} is no field of this source"
+            notes.append(Note(said, place.line, place.column, ignored=True))
             continue
         if token.start() > at:
             parts.append(Text(text[at : token.start()]))

@@ -17,6 +17,7 @@ from trailhound.dialects.falco.macros import Macros, parsed
 from trailhound.dialects.falco.okta import COUNTED, COUNTED_BY, COUNTS
 from trailhound.dialects.falco.output import template
 from trailhound.dialects.falco.text import Place
+from trailhound.dialects.yaml_text import YamlError, decoded
 from trailhound.model.findings import RuleInfo
 from trailhound.model.logsource import LogSource
 from trailhound.rules.book import RuleBook
@@ -42,10 +43,9 @@ def read_files(files: Sequence[RuleFile]) -> list[RuleBook]:
     texts = []
     for file in ordered:
         try:
-            texts.append((file.path, file.data.decode("utf-8-sig")))
-        except UnicodeDecodeError as error:
-            line = file.data[: error.start].count(b"\n") + 1
-            errors[file.path].append(RuleError(file.path, line, "not valid UTF-8"))
+            texts.append((file.path, decoded(file.data)))
+        except YamlError as error:
+            errors[file.path].append(RuleError(file.path, error.line, error.reason, error.column))
     collected = collect(texts)
     macros = Macros(collected)
     problems = [*collected.problems, *((place, "") for place in macros.problems())]
@@ -81,7 +81,7 @@ def _rules(rule: FalcoRule, collected: Collected, macros: Macros) -> list[Rule]:
     source = source_named(rule.source)
     logsource = source.logsource if source else LogSource(product="falco", service=rule.source)
     lowering = Lowering(collected, macros, source)
-    notes = tuple(Note(text, line, ignored) for text, line, ignored in rule.notes)
+    notes = rule.notes
     text = parsed(rule.condition)
     counted = _count(text.node, macros)
     if counted is not None and rule.source == "okta":
@@ -93,9 +93,15 @@ def _rules(rule: FalcoRule, collected: Collected, macros: Macros) -> list[Rule]:
     except UnknownField as unknown:
         if not rule.skip_unknown:
             raise
-        note = Note(f"skipped, as it says itself: {unknown.reason}", unknown.line, ignored=True)
+        note = Note(
+            f"skipped, as it says itself: {unknown.reason}",
+            unknown.line,
+            unknown.column,
+            ignored=True,
+        )
         skipped = Rule(
             info=_info(rule),
+            column=rule.place.column,
             logsource=logsource,
             predicate=FALSE,
             enabled=False,
@@ -104,12 +110,13 @@ def _rules(rule: FalcoRule, collected: Collected, macros: Macros) -> list[Rule]:
         return [skipped]
     output, odd = template(rule.output, lowering)
     absent = tuple(
-        Note(f"field {name} is in no event here: what asks for it is never so", rule.place.line)
+        Note(f"field {name} is in no event here: what asks for it is never so")
         for name in lowering.absent
     )
     return [
         Rule(
             info=_info(rule),
+            column=rule.place.column,
             logsource=logsource,
             predicate=predicate,
             enabled=rule.enabled,
@@ -158,7 +165,7 @@ def _windowed(
     failures = msgspec.structs.replace(
         info, uid=_uid(rule, "failures"), title=f"{rule.name}: one failure"
     )
-    said = Note("the finding is that of a window: the output is not written", rule.place.line)
+    said = Note("the finding is that of a window: the output is not written")
     window = Correlation(
         kind="event_count",
         rules=(failures.uid,),
@@ -167,8 +174,20 @@ def _windowed(
         conditions=(count.condition,),
     )
     return [
-        Rule(info=failures, logsource=logsource, predicate=COUNTED, enabled=rule.enabled),
-        Rule(info=info, window=window, enabled=rule.enabled, notes=(*notes, said)),
+        Rule(
+            info=failures,
+            column=rule.place.column,
+            logsource=logsource,
+            predicate=COUNTED,
+            enabled=rule.enabled,
+        ),
+        Rule(
+            info=info,
+            column=rule.place.column,
+            window=window,
+            enabled=rule.enabled,
+            notes=(*notes, said),
+        ),
     ]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from trailhound.rules.ir import Note
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NODES_LIMIT = 200_000
 _DEPTH_LIMIT = 32
@@ -95,10 +97,10 @@ class Entry:
         mark = self._node.start_mark
         return Place(reason, self._file.path, mark.line + 1, mark.column + 1)
 
-    @property
-    def line(self) -> int:
-        """1-based line."""
-        return int(self._node.start_mark.line) + 1
+    def note(self, text: str, *, ignored: bool = False) -> Note:
+        """Return something to know about this node."""
+        mark = self._node.start_mark
+        return Note(text, mark.line + 1, mark.column + 1, ignored=ignored)
 
     @property
     def is_null(self) -> bool:

@@ -1,6 +1,7 @@
 """A Sigma file to a rule book."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from trailhound.dialects.sigma.lower import BadCondition, Blocks, Lowering, take
 from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
 from trailhound.dialects.sigma.values import Unsupported
-from trailhound.dialects.yaml_text import Document, read_documents
+from trailhound.dialects.yaml_text import Document, Place, YamlError, decoded, read_documents
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.model.logsource import LogSource
@@ -60,6 +61,8 @@ _HARMLESS = (
     sigma_errors.SigmaTaxonomyError,
     sigma_errors.SigmaTitleError,
 )
+_AT_CHARACTER = re.compile(r"\s*\(at char (\d+)\).*$")
+_QUOTED = re.compile(r"'([^']+)'")
 _COMPARISONS = ("lt", "lte", "gt", "gte", "eq", "neq")
 _LEVEL_ABSENT = Level.MEDIUM
 
@@ -70,20 +73,18 @@ _Made = TypeVar("_Made", Rule, Filter)
 class _Rejected(Exception):
     """This document gives no rule; says why and where."""
 
-    def __init__(self, reason: str, line: int) -> None:
+    def __init__(self, reason: str, place: Place) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.line = line
+        self.place = place
 
 
 def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
     """Read all documents of a Sigma file. Total: what cannot be used becomes an error."""
     try:
-        text = file.data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = file.data[: error.start].count(b"\n") + 1
-        return RuleBook(file.path, errors=(RuleError(file.path, line, "not valid UTF-8"),))
-    documents, broken = read_documents(text)
+        documents, broken = read_documents(decoded(file.data))
+    except YamlError as error:
+        documents, broken = [], [error]
     rules: list[Rule] = []
     filters: list[Filter] = []
     errors = [RuleError(file.path, e.line, e.reason, e.column) for e in broken]
@@ -96,7 +97,7 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
         title = str(content.get("title", "")) if isinstance(content, dict) else ""
         try:
             if not isinstance(content, dict):
-                raise _Rejected("a rule must be a mapping", document.line)
+                raise _Rejected("a rule must be a mapping", document.place)
             # Rule collections: Sigma Rules Specification 1.0, "Rule collections".
             action = content.pop("action", None)
             if action == "global":
@@ -108,19 +109,13 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
             if action == "repeat":
                 content = _merged(previous, content)
             elif action is not None:
-                raise _Rejected(f"unknown action {action!r}", document.line_of("action"))
+                raise _Rejected(f"unknown action {action!r}", document.place_of("action"))
             elif template and "correlation" not in content and "filter" not in content:
                 content = _merged(template, content)
             previous = content
-            for path, line in document.duplicates:
-                errors.append(
-                    RuleError(
-                        file.path,
-                        line,
-                        f"key {path!r} stands twice; the last one counts",
-                        rule=title,
-                    )
-                )
+            for path, place in document.duplicates:
+                reason = f"key {path!r} stands twice; the last one counts"
+                errors.append(_error(file, place, reason, title))
             if "correlation" in content:
                 rules.append(_typed(_correlation(file, document, content), document))
             elif "filter" in content:
@@ -128,11 +123,16 @@ def read_file(file: RuleFile, placeholders: Placeholders) -> RuleBook:
             else:
                 rules.append(_typed(_rule(file, document, content, placeholders), document))
         except _Rejected as rejected:
-            errors.append(RuleError(file.path, rejected.line, rejected.reason, rule=title))
+            errors.append(_error(file, rejected.place, rejected.reason, title))
         except Exception as error:  # one rule, whatever pySigma makes of it, stops no other
             reason = f"{type(error).__name__}: {_sentence(error)}"
-            errors.append(RuleError(file.path, document.line, reason, rule=title))
+            errors.append(_error(file, document.place, reason, title))
     return RuleBook(file.path, tuple(rules), tuple(filters), tuple(errors))
+
+
+def _error(file: RuleFile, place: Place, reason: str, title: str) -> RuleError:
+    line, column = place
+    return RuleError(file.path, line, reason, column, title)
 
 
 def _typed(made: _Made, document: Document) -> _Made:
@@ -143,7 +143,7 @@ def _typed(made: _Made, document: Document) -> _Made:
         reason = "it cannot be written back"
     except (msgspec.MsgspecError, ValueError) as error:
         reason = _sentence(error)
-    raise _Rejected(f"a value of the wrong kind: {reason}", document.line)
+    raise _Rejected(f"a value of the wrong kind: {reason}", document.place)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +159,9 @@ def _rule(
     file: RuleFile, document: Document, content: dict[str, Any], placeholders: Placeholders
 ) -> Rule:
     if not isinstance(content.get("detection"), dict):
-        raise _Rejected("no detection, or one that is not a mapping", document.line_of("detection"))
+        raise _Rejected(
+            "no detection, or one that is not a mapping", document.place_of("detection")
+        )
     blocks: Blocks = {}
     content = {**content, "detection": take_out_blocks(content["detection"], blocks)}
     parsed = _parsed(
@@ -171,6 +173,7 @@ def _rule(
     predicate = _lowered(lowering, document, "detection")
     return Rule(
         info=_info(file, document, content, parsed),
+        column=document.place[1],
         logsource=logsource,
         predicate=predicate,
         name=parsed.name or "",
@@ -182,7 +185,7 @@ def _filter(
     file: RuleFile, document: Document, content: dict[str, Any], placeholders: Placeholders
 ) -> Filter:
     if not isinstance(content.get("filter"), dict):
-        raise _Rejected("filter must be a mapping", document.line_of("filter"))
+        raise _Rejected("filter must be a mapping", document.place_of("filter"))
     blocks: Blocks = {}
     content = {**content, "filter": take_out_blocks(content["filter"], blocks)}
     parsed = _parsed(
@@ -194,7 +197,8 @@ def _filter(
     return Filter(
         title=parsed.title,
         path=file.path,
-        line=document.line,
+        line=document.place[0],
+        column=document.place[1],
         logsource=logsource,
         rules=None if isinstance(named, str) else tuple(ref.reference for ref in named),
         predicate=_lowered(lowering, document, "filter"),
@@ -217,10 +221,10 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
         lambda: SigmaCorrelationRule.from_dict(content, collect_errors=True, policy=POLICY),
         document,
     )
-    line = document.line_of("correlation", "condition")
+    place = document.place_of("correlation", "condition")
     for key, value in bounds.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _Rejected(f"condition {key}: {value!r} is not a number", line)
+            raise _Rejected(f"condition {key}: {value!r} is not a number", place)
     expression: Predicate | None = None
     conditions: tuple[Condition, ...] = ()
     field = percentile = None
@@ -234,13 +238,13 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
         percentile = parsed.condition.percentile
     if isinstance(field, list):
         if len(field) != 1:
-            raise _Rejected("a correlation over several value fields", line)
+            raise _Rejected("a correlation over several value fields", place)
         field = field[0]
     kind = parsed.type.name.lower()
     if kind == "value_percentile" and not (percentile is not None and 0 <= percentile <= 100):
-        raise _Rejected("value_percentile needs a percentile between 0 and 100", line)
+        raise _Rejected("value_percentile needs a percentile between 0 and 100", place)
     if not references:
-        raise _Rejected("a correlation without rules", document.line_of("correlation", "rules"))
+        raise _Rejected("a correlation without rules", document.place_of("correlation", "rules"))
     window = Correlation(
         kind=kind,
         rules=tuple(references),
@@ -264,6 +268,7 @@ def _correlation(file: RuleFile, document: Document, content: dict[str, Any]) ->
     )
     return Rule(
         info=_info(file, document, content, parsed),
+        column=document.place[1],
         window=window,
         name=parsed.name or "",
         notes=_notes(document, parsed),
@@ -288,10 +293,10 @@ def _parsed(parse: Callable[[], Any], document: Document) -> Any:
     try:
         parsed = parse()
     except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
-        raise _Rejected(_sentence(error), _line_of(document, error)) from None
+        raise _Rejected(_sentence(error), _place_of(document, error)) from None
     for problem in parsed.errors:
         if not isinstance(problem, _HARMLESS) and not _is_of_a_tag(problem):
-            raise _Rejected(_sentence(problem), _line_of(document, problem))
+            raise _Rejected(_sentence(problem), _place_of(document, problem))
     return parsed
 
 
@@ -304,10 +309,28 @@ def _lowered(lowering: Lowering, document: Document, section: str) -> Predicate:
     try:
         return lowering.conditions()
     except (sigma_errors.SigmaConditionError, BadCondition) as error:
-        line = document.line_of(section, "condition")
-        raise _Rejected(f"condition: {_sentence(error)}", line) from None
+        place = _place_in_condition(document, section, error)
+        reason = _AT_CHARACTER.sub("", _sentence(error)).strip()
+        raise _Rejected(f"condition: {reason}", place) from None
     except (Unsupported, ValueError, TypeError, RecursionError) as error:
-        raise _Rejected(_sentence(error), document.line_of(section)) from None
+        raise _Rejected(_sentence(error), document.place_of(section)) from None
+
+
+def _place_in_condition(document: Document, section: str, error: Exception) -> Place:
+    """Place of what is wrong in a condition: the character, or the word, that it names."""
+    place = document.place_of(section, "condition")
+    written = document.content[section].get("condition")
+    message = _sentence(error)
+    at, word = _AT_CHARACTER.search(message), _QUOTED.search(message)
+    for text in written if isinstance(written, list) else [written]:
+        start = document.values.get(str(text))
+        if start is None:
+            continue
+        place = start
+        offset = int(at[1]) if at else str(text).find(word[1]) if word else -1
+        if 0 <= offset <= len(str(text)) and "\n" not in str(text):
+            return start[0], start[1] + offset
+    return place
 
 
 def _sentence(error: Exception) -> str:
@@ -315,35 +338,44 @@ def _sentence(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _line_of(document: Document, error: Exception) -> int:
+def _place_of(document: Document, error: Exception) -> Place:
     if isinstance(error, sigma_errors.SigmaLogsourceError):
-        return document.line_of("logsource")
+        return document.place_of("logsource")
     if isinstance(error, sigma_errors.SigmaCorrelationRuleError):
-        return document.line_of("correlation")
+        return document.place_of("correlation")
     if isinstance(error, sigma_errors.SigmaLevelError):
-        return document.line_of("level")
+        return document.place_of("level")
     # pySigma says what is wrong, not where; the word it quotes usually leads to the line.
     message = str(error)
-    for value, line in document.values.items():
+    for value, place in document.values.items():
         if len(value) > 1 and f"'{value}'" in message:
-            return line
-    for keys, line in sorted(document.lines.items(), key=lambda entry: -len(entry[0])):
+            return place
+    for keys, place in sorted(document.places.items(), key=lambda entry: -len(entry[0])):
         if keys[0] in ("detection", "filter") and any(
             len(word) > 1 and f"'{word}'" in message for word in keys[-1].split("|")
         ):
-            return line
-    return document.line_of("detection")
+            return place
+    return document.place_of("detection")
+
+
+def _place_of_metadata(document: Document, error: Exception) -> Place:
+    """Place of the key that a complaint about metadata is of."""
+    word = type(error).__name__.removeprefix("Sigma").removesuffix("Error").lower()
+    keys = (word, f"{word}s", {"identifier": "id", "value": "tags"}.get(word, word))
+    return next(
+        (document.places[key,] for key in keys if (key,) in document.places), document.place
+    )
 
 
 def _info(
     file: RuleFile, document: Document, content: dict[str, Any], parsed: SigmaRuleBase
 ) -> RuleInfo:
-    title = str(content.get("title") or "").strip() or f"rule at {file.path}:{document.line}"
+    title = str(content.get("title") or "").strip() or f"rule at {file.path}:{document.place[0]}"
     uid = (
         str(parsed.id)
         if parsed.id
         else hashlib.sha256(
-            f"{title}\0{document.line}\0{file.path.rsplit('/', 1)[-1]}".encode()
+            f"{title}\0{document.place[0]}\0{file.path.rsplit('/', 1)[-1]}".encode()
         ).hexdigest()[:32]
     )
     level = Level[parsed.level.name] if parsed.level is not None else _LEVEL_ABSENT
@@ -353,7 +385,7 @@ def _info(
         level=level,
         dialect="sigma",
         path=file.path,
-        line=document.line,
+        line=document.place[0],
         description=str(content.get("description") or "").strip(),
         tags=_texts(content.get("tags")),
         references=_texts(content.get("references")),
@@ -364,9 +396,12 @@ def _info(
 
 
 def _notes(document: Document, parsed: SigmaRuleBase) -> tuple[Note, ...]:
-    notes = [Note(_sentence(error), document.line) for error in parsed.errors]
+    notes = []
+    for error in parsed.errors:
+        line, column = _place_of_metadata(document, error)
+        notes.append(Note(_sentence(error), line, column))
     if parsed.level is None:
-        notes.append(Note(f"no level; taken as {_LEVEL_ABSENT.label}", document.line))
+        notes.append(Note(f"no level; taken as {_LEVEL_ABSENT.label}", *document.place))
     return tuple(notes)
 
 
