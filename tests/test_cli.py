@@ -210,6 +210,14 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
     blind = tmp_path / "blind.yml"
     blind.write_text(mine.read_text().replace("event:", "nosuch:"))
     assert "can never be present" in run("rules", "explain", blind, "--no-builtin").stdout
+    falco = tmp_path / "falco.yaml"
+    falco.write_text(
+        "- {rule: x, desc: d, condition: ka.req.pod.containers.image.repository exists,"
+        " output: by %ka.user.name, priority: NOTICE, source: k8s_audit}\n"
+    )
+    text = run("rules", "explain", falco, "--no-builtin").stdout
+    assert "  says: by %ka.user.name\n" in text
+    assert "requestObject.spec.containers.image  through json, image-repository" in text
 
 
 def test_sources_and_help(run) -> None:

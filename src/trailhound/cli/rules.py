@@ -18,11 +18,11 @@ from trailhound.cli.ruleset import (
 )
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.coverage import ViewCoverage, coverage, coverage_against
+from trailhound.pipeline.coverage import FieldCoverage, ViewCoverage, coverage, coverage_against
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.rules.describe import describe
 from trailhound.rules.describe_window import describe_window
-from trailhound.rules.ir import And, AtLeast, Not, Note, Or, Predicate, Rule, Some
+from trailhound.rules.ir import And, AtLeast, Not, Note, Or, Predicate, Rule, Some, Text
 from trailhound.sinks.escape import visible
 
 
@@ -41,7 +41,7 @@ def add_parser(commands: Commands) -> None:
     lint = actions.add_parser(
         "lint",
         help="tell what is wrong with rules",
-        description="Tell what is wrong with rules, with file and line. "
+        description="Tell what is wrong with rules, with file, line and column. "
         "Exits with 1 where a rule cannot be used.",
         allow_abbrev=False,
     )
@@ -95,7 +95,7 @@ def _list(options: argparse.Namespace) -> int:
         if not rule.enabled:
             reads += ", switched off"
         print(f"{rule.info.level.label:13}  {visible(rule.info.title)}  ({reads})")
-        print(f"{'':13}  {rule.info.uid}  {rule.info.path}:{rule.info.line}")
+        print(f"{'':13}  {rule.info.uid}  {visible(rule.info.path)}:{rule.info.line}")
     return 0
 
 
@@ -207,11 +207,14 @@ def _summary(rule: Rule) -> dict[str, Any]:
 
 def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, str]) -> None:
     print(f"{visible(rule.info.title)}  [{rule.info.level.label}]")
-    print(f"  {rule.info.path}:{rule.info.line}  id {rule.info.uid}")
+    print(f"  {visible(rule.info.path)}:{rule.info.line}  id {visible(rule.info.uid)}")
     if not rule.enabled:
         print("  switched off in its file: it never runs")
     for note in rule.notes:
         print(f"  note: {visible(note.text)}")
+    if rule.output is not None:
+        parts = (p.text if isinstance(p, Text) else f"%{p.name}" for p in rule.output.parts)
+        print(f"  says: {visible(''.join(parts))}")
     if rule.window is not None:
         window = rule.window
         first, *rest = describe_window(window)
@@ -227,16 +230,31 @@ def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, 
         _print_predicate(rule.predicate, 2)
     if rule.predicate is not None and not views:
         print(f"  no source here serves {rule.logsource}: the rule can never match")
+    for (source, fields, seen), names in _alike(views).items():
+        noun = "view" if len(names) == 1 else "views"
+        print(f"  from {source}, {noun} {', '.join(names)}{seen}")
+        for line in fields:
+            print(f"    {line}")
+
+
+def _alike(views: Sequence[ViewCoverage]) -> dict[tuple[str, tuple[str, ...], str], list[str]]:
+    """Put views together of which the same is to be said: (source, fields, numbers) → names."""
+    found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for view in views:
         seen = "" if view.documents is None else f": {view.documents:,} documents"
-        matched = "" if view.matches is None else f", {view.matches:,} matched"
-        print(f"  from {view.source}, view {view.view}{seen}{matched}")
-        for field in view.fields:
-            verdict = field.description or "in the catalogue"
-            if not field.known:
-                verdict = "NOT a field of this view: it can never be present"
-            count = "" if field.present is None else f"  present in {field.present:,}"
-            print(f"    {visible(field.path)}  {verdict}{count}")
+        seen += "" if view.matches is None else f", {view.matches:,} matched"
+        fields = dict.fromkeys(map(_field_line, view.fields))
+        found.setdefault((view.source, tuple(fields), seen), []).append(view.view)
+    return found
+
+
+def _field_line(field: FieldCoverage) -> str:
+    verdict = field.description or "in the catalogue"
+    if not field.known:
+        verdict = "NOT a field of this view: it can never be present"
+    through = f"  through {', '.join(field.computed)}" if field.computed else ""
+    count = "" if field.present is None else f"  present in {field.present:,}"
+    return visible(f"{field.path}{through}  {verdict}{count}")
 
 
 def _print_predicate(node: Predicate, depth: int) -> None:

@@ -32,6 +32,8 @@ class FieldCoverage(Struct, frozen=True):
     known: bool
     """Whether the field catalogue of the source has it."""
     description: str = ""
+    computed: tuple[str, ...] = ()
+    """Steps that are taken from what stands there to what the rule compares."""
     present: int | None = None
     """Documents of the log in which it stood; None where no log was asked."""
 
@@ -115,6 +117,7 @@ def coverage_against(
                     entry.path,
                     entry.known,
                     entry.description,
+                    entry.computed,
                     present[*key, number] if checks[key][number] else None,
                 )
                 for number, entry in enumerate(view.fields)
@@ -148,11 +151,12 @@ def _records(file: InputFile, progress: Callable[[int], None]) -> Iterator[RawRe
 
 def _field(source: Source, view: str, field: Field, path: tuple[str, ...]) -> FieldCoverage:
     dotted = ".".join(path)
+    computed = tuple(step.name for step in field.via)
     if not path:
-        return FieldCoverage(field.name, _WHOLE, known=True)
+        return FieldCoverage(field.name, _WHOLE, known=True, computed=computed)
     info = next((i for i in source.fields if i.view in ("", view) and _covers(i, dotted)), None)
     description = info.description if info else ""
-    return FieldCoverage(field.name, dotted, info is not None, description)
+    return FieldCoverage(field.name, dotted, info is not None, description, computed)
 
 
 def _covers(info: FieldInfo, path: str) -> bool:

@@ -21,6 +21,8 @@ from trailhound.rules.ir import (
     Window,
 )
 
+_SIGNS = {"lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "eq": "=", "neq": "≠"}
+
 
 def describe_window(window: Window) -> list[str]:
     """Return what a window asks, a line each; the first names its kind."""
@@ -32,7 +34,7 @@ def _lines(window: Window) -> Iterator[str]:
         case Correlation():
             yield f"{window.kind} over {_time(window.timespan_ns)}"
             for bound in window.conditions:
-                yield f"number: {bound.op} {bound.value:g}"
+                yield f"number {_SIGNS[bound.op]} {bound.value:g}"
             if window.field is not None:
                 yield f"of {window.field.name}"
         case Matches():
