@@ -212,8 +212,8 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
     assert "can never be present" in run("rules", "explain", blind, "--no-builtin").stdout
     falco = tmp_path / "falco.yaml"
     falco.write_text(
-        "- {rule: x, desc: d, condition: ka.req.pod.containers.image.repository exists,"
-        " output: by %ka.user.name, priority: NOTICE, source: k8s_audit}\n"
+        "- rule: x\n  desc: d\n  condition: ka.req.pod.containers.image.repository exists\n"
+        "  output: by %ka.user.name\n  priority: NOTICE\n  source: k8s_audit\n"
     )
     text = run("rules", "explain", falco, "--no-builtin").stdout
     assert "  says: by %ka.user.name\n" in text

@@ -133,9 +133,9 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
         ],
         shapes,
     )
-    infos = [plan.rules[index].info for index in plan.asked if plan.rules[index].enabled]
+    asked = [plan.rules[index] for index in plan.asked if plan.rules[index].enabled]
     reason = "rules in Python are not run yet"
-    told = [RuleError(info.path, info.line, reason, rule=info.title) for info in infos]
+    told = [RuleError(r.info.path, r.info.line, reason, r.column, r.info.title) for r in asked]
     return dataclasses.replace(without, errors=(*without.errors, *told))
 
 

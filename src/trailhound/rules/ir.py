@@ -164,7 +164,7 @@ class RuleError(Struct, frozen=True):
     path: str
     line: int
     reason: str
-    column: int
+    column: int = 1
     """1-based, as is the line; of a file as a whole, both are 1."""
     rule: str = ""
     """Title or id of the rule where it could be read."""

@@ -126,7 +126,7 @@ def info_of(item: Item) -> RuleInfo:
         level=item.level(),
         dialect="panther",
         path=item.file.path,
-        line=item.document.line,
+        line=item.line(),
         description=said,
         tags=tuple(dict.fromkeys((*item.texts("Tags"), *_techniques(item)))),
         references=(reference,) if reference else (),
@@ -158,7 +158,7 @@ def _unread(item: Item) -> list[Note]:
     if not others or len(others) == len(item.texts("LogTypes")):
         return []  # the rule itself has nothing to read, which is said of it elsewhere
     text = f"log types that are not read here: {', '.join(others)}"
-    return [Note(text, item.line("LogTypes"))]
+    return [Note(text, *item.place("LogTypes"))]
 
 
 def _predicate(

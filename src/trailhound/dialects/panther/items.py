@@ -1,11 +1,11 @@
-"""One item of analysis: what its YAML says, with the line of each part."""
+"""One item of analysis: what its YAML says, with the place of each part."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from trailhound.dialects.contract import RuleFile
-from trailhound.dialects.yaml_text import Document
+from trailhound.dialects.yaml_text import Document, Place
 from trailhound.model.levels import Level
 
 _LEVELS = {
@@ -54,12 +54,16 @@ class Item:
         names = ("RuleID", "DataModelID", "GlobalID", "PolicyID", "QueryName", "LookupName")
         return next((str(self.content[name]) for name in names if name in self.content), "")
 
-    def line(self, *where: object) -> int:
-        """Return the line of the deepest part that is known."""
+    def place(self, *where: object) -> Place:
+        """Return line and column of the deepest part that is known."""
         texts = [str(part) for part in where]
         if len(texts) > 1 and texts[-1] in self.document.values:
             return self.document.values[texts[-1]]
-        return self.document.line_of(*texts) if texts else self.document.line
+        return self.document.place_of(*texts)
+
+    def line(self, *where: object) -> int:
+        """Return the line of the deepest part that is known."""
+        return self.place(*where)[0]
 
     def text(self, key: str, default: str = "") -> str:
         """Return the text at a key; `Rejected` where something else stands there."""

@@ -54,5 +54,5 @@ def notes_of(item: Item, known: frozenset[str]) -> list[Note]:
             continue
         effect = _EFFECTS.get(str(key))
         text = effect or "is no key of Panther for this, and has no effect"
-        notes.append(Note(f"{key}: {text}", item.line(str(key)), ignored=effect is None))
+        notes.append(Note(f"{key}: {text}", *item.place(str(key)), ignored=effect is None))
     return notes

@@ -19,7 +19,7 @@ from trailhound.dialects.panther.detections import (
 from trailhound.dialects.panther.items import Item, Rejected
 from trailhound.dialects.panther.keypath import key_path
 from trailhound.dialects.panther.pretest import Modules
-from trailhound.dialects.yaml_text import read_documents
+from trailhound.dialects.yaml_text import YamlError, decoded, read_documents
 from trailhound.rules.book import RuleBook
 from trailhound.rules.ir import Field, Note, Rule, RuleError
 from trailhound.rules.python import DataModel, InlineTest, ModelField, PythonModule, PythonProgram
@@ -86,16 +86,18 @@ class _Reader:
 
     def _read(self, book: _Book, item: Item) -> None:
         try:
-            for path, line in item.document.duplicates:
-                raise Rejected(f"key {path!r} stands twice", line)
+            for path, (line, column) in item.document.duplicates:
+                reason = f"key {path!r} stands twice"
+                book.errors.append(RuleError(book.path, line, reason, column, item.title))
+                return
             self._take(book, item)
         except Rejected as rejected:
-            where = rejected.where
-            at = where[0] if where and isinstance(where[0], int) else item.line(*where)
-            book.errors.append(RuleError(book.path, at, rejected.reason, rule=item.title))
+            line, column = item.place(*rejected.where)
+            book.errors.append(RuleError(book.path, line, rejected.reason, column, item.title))
         except (RecursionError, ValueError, TypeError) as error:
             reason = f"{type(error).__name__}: {str(error)[:300]}"
-            book.errors.append(RuleError(book.path, item.line(), reason, rule=item.title))
+            line, column = item.place()
+            book.errors.append(RuleError(book.path, line, reason, column, item.title))
 
     def _take(self, book: _Book, item: Item) -> None:
         match item.kind:
@@ -147,7 +149,7 @@ class _Reader:
         notes = keys.notes_of(item, keys.CORRELATION)
 
         def note(text: str, *, ignored: bool = False) -> None:
-            notes.append(Note(text, item.line("Detection"), ignored=ignored))
+            notes.append(Note(text, *item.place("Detection"), ignored=ignored))
 
         window = window_of(item, self._fed_by, self._field_of, note)
         return Rule(
@@ -176,12 +178,9 @@ class _Reader:
 def _items(file: RuleFile, book: _Book) -> list[Item]:
     """Return the items of a file; what cannot be read is an error in its book."""
     try:
-        text = file.data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = file.data[: error.start].count(b"\n") + 1
-        book.errors.append(RuleError(file.path, line, "not valid UTF-8"))
-        return []
-    documents, broken = read_documents(text, yes_is_text=True)
+        documents, broken = read_documents(decoded(file.data), yes_is_text=True)
+    except YamlError as error:
+        documents, broken = [], [error]
     book.errors.extend(RuleError(file.path, e.line, e.reason, e.column) for e in broken)
     items = []
     for document in documents:
@@ -190,7 +189,8 @@ def _items(file: RuleFile, book: _Book) -> list[Item]:
             continue
         if not isinstance(content, Mapping) or "AnalysisType" not in content:
             reason = "an item of Panther must be a mapping with an AnalysisType"
-            book.errors.append(RuleError(file.path, document.line, reason))
+            line, column = document.place
+            book.errors.append(RuleError(file.path, line, reason, column))
             continue
         items.append(Item(file, document, {str(key): value for key, value in content.items()}))
     return items
