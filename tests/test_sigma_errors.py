@@ -279,7 +279,10 @@ def test_files_that_are_no_rules_stop_nothing(tmp_path: Path) -> None:
             *("large.yml", "other.yaml", "empty.yml", "binary.yml", "utf16.yml", "\\xff.yml"),
         }
         assert told["large.yml"] == (1, "over 8,388,608 bytes: not a rule file")
-        assert told["other.yaml"] == (1, "not a rule of a known dialect (elastalert, sigma, falco)")
+        assert told["other.yaml"] == (
+            1,
+            "not a rule of a known dialect (panther, elastalert, sigma, falco)",
+        )
         assert told["\\xff.yml"][0] == 6
 
 
