@@ -291,8 +291,8 @@ def test_a_count_of_failures_becomes_a_window() -> None:
 def said(output: str, document: dict[str, Any]) -> tuple[str, dict[str, str]]:
     rule = only(load(rule_text(output=json.dumps(output))))
     assert rule.output is not None
-    text, values = speaker(rule.output)(document)
-    return text, dict(values)
+    told = speaker(rule.output)(document)
+    return told.message, dict(told.values)
 
 
 def test_values_are_put_into_the_output() -> None:
