@@ -16,6 +16,7 @@ from trailhound.cli.ruleset import (
     loaded_rules,
     shortcomings,
 )
+from trailhound.engine.gates import program_of
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.coverage import FieldCoverage, ViewCoverage, coverage, coverage_against
@@ -230,19 +231,23 @@ def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, 
         _print_predicate(rule.predicate, 2)
     if rule.predicate is not None and not views:
         print(f"  no source here serves {rule.logsource}: the rule can never match")
-    for (source, fields, seen), names in _alike(views).items():
+    for (source, fields, seen), names in _alike(views, _asks_python(rule)).items():
         noun = "view" if len(names) == 1 else "views"
         print(f"  from {source}, {noun} {', '.join(names)}{seen}")
         for line in fields:
             print(f"    {line}")
 
 
-def _alike(views: Sequence[ViewCoverage]) -> dict[tuple[str, tuple[str, ...], str], list[str]]:
+def _alike(
+    views: Sequence[ViewCoverage],
+    asks_python: bool,  # noqa: FBT001
+) -> dict[tuple[str, tuple[str, ...], str], list[str]]:
     """Put views together of which the same is to be said: (source, fields, numbers) → names."""
     found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for view in views:
         seen = "" if view.documents is None else f": {view.documents:,} documents"
-        seen += "" if view.matches is None else f", {view.matches:,} matched"
+        verdict = "passed on to its Python" if asks_python else "matched"
+        seen += "" if view.matches is None else f", {view.matches:,} {verdict}"
         fields = dict.fromkeys(map(_field_line, view.fields))
         found.setdefault((view.source, tuple(fields), seen), []).append(view.view)
     return found
@@ -255,6 +260,10 @@ def _field_line(field: FieldCoverage) -> str:
     through = f"  through {', '.join(field.computed)}" if field.computed else ""
     count = "" if field.present is None else f"  present in {field.present:,}"
     return visible(f"{field.path}{through}  {verdict}{count}")
+
+
+def _asks_python(rule: Rule) -> bool:
+    return rule.predicate is not None and program_of(rule.predicate) is not None
 
 
 def _print_predicate(node: Predicate, depth: int) -> None:

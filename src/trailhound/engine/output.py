@@ -120,10 +120,10 @@ def _values(value: Field | str, *, listed: bool) -> Callable[[Any], list[Any]]:
     return getter(value) if listed else nodes(value)
 
 
-def plain(text: str) -> str:
+def plain(text: str, limit: int = _VALUE_LIMIT) -> str:
     """Escape what is no visible character, and a backslash, so that it can be told apart."""
-    if len(text) > _VALUE_LIMIT:
-        text = text[:_VALUE_LIMIT] + "…"
+    if len(text) > limit:
+        text = text[:limit] + "…"
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(

@@ -26,6 +26,7 @@ from trailhound.rules.ir import (
     Or,
     Path,
     Predicate,
+    PythonCall,
     SameAs,
     Some,
 )
@@ -114,6 +115,9 @@ class _Lowering:
                 return self._exists(node.field, document, node)
             case Some():
                 return self._some(node, document)
+            case PythonCall():
+                reason = "its Python is asked afterwards, of what the rest of it selects"
+                raise _Cannot(reason, node)
             case _:
                 raise _Cannot(f"SQL does not know the node {type(node).__name__}", node)
 

@@ -44,6 +44,22 @@ class RuleProblem(Struct, frozen=True, order=True):
         return f"{place}: {self.reason}"
 
 
+class PythonCost(Struct, frozen=True, kw_only=True):
+    """What one rule in Python was asked, and what it took."""
+
+    rule: str
+    """Its id."""
+    path: str
+    """The file of its Python."""
+    asked: int
+    """Events it was asked about: those that the test before it let through."""
+    matched: int
+    failed: int
+    """Events on which one of its functions failed."""
+    cpu_ns: int
+    """Processor time of its process, in nanoseconds."""
+
+
 class Totals(Struct, frozen=True, kw_only=True):
     """What one scan did, for the end of every report."""
 
@@ -64,6 +80,9 @@ class Totals(Struct, frozen=True, kw_only=True):
     """Rules, or parts of them, that could not be used."""
     rules_blind: tuple[RuleProblem, ...] = ()
     """Rules that loaded and can never match here: a field or source that is never present."""
+    python: tuple[PythonCost, ...] = ()
+    """Rules in Python that were asked, the dearest first. What they took is part of no other
+    number."""
     findings: Mapping[Level, int] = {}
     """Level → findings; a level without any may be left out."""
     first_ns: int | None = None

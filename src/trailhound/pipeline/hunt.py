@@ -27,6 +27,7 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.totals import RuleProblem, Totals
+from trailhound.pipeline.asking import Asking
 from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.scan import plan_for
@@ -64,28 +65,34 @@ def hunt_rules(
             tally.found(finding)
             deliver(finding)
 
-    with Spool() as spool:
+    def hits() -> Iterator[Hit]:
+        nonlocal selected
         for event in _candidates(lake, selections, times):
             selected += 1
             for verdict in match_event(plan, event):
-                if not isinstance(verdict, Hit):
+                if isinstance(verdict, Hit):
+                    yield verdict
+                else:
                     tally.undecided[verdict.rule] += 1
-                    continue
-                if verdict.rule in plan.feeds:
-                    feeds = feeds_of(plan, verdict.rule, event, verdict.document)
-                    spool.add(Fed(event, tuple(feeds)))
-                uid = plan.rules[verdict.rule].info.uid
-                if uid not in silent and requests.first(uid, request_id(event)):
-                    out(finding_of(plan, verdict, explained=True))
+
+    with Spool() as spool, Asking(plan, loaded.ruleset.programs) as asking:
+        for hit in asking.through(hits()):
+            if hit.rule in plan.feeds:
+                feeds = feeds_of(plan, hit.rule, hit.event, hit.document, hit.answered)
+                spool.add(Fed(hit.event, tuple(feeds)))
+            uid = plan.rules[hit.rule].info.uid
+            if uid not in silent and requests.first(uid, request_id(hit.event)):
+                out(finding_of(plan, hit, explained=True))
         state = WindowState()
         ended = finish(plan, state, spool.event)
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)
-    return Hunted(
-        totals=_totals(lake, plan, loaded, tally, times, time.monotonic() - started),
-        unsupported=unsupported,
-        selected=selected,
-    )
+        elapsed_s = time.monotonic() - started
+        return Hunted(
+            totals=_totals(lake, plan, loaded, tally, times, asking, elapsed_s),
+            unsupported=unsupported,
+            selected=selected,
+        )
 
 
 def _candidates(lake: Lake, selections: Mapping[str, Selection], times: Times) -> Iterator[Event]:
@@ -126,7 +133,13 @@ def _either(selections: Sequence[Selection]) -> Selection:
 
 
 def _totals(
-    lake: Lake, plan: Plan, loaded: LoadedRules, tally: Tally, times: Times, elapsed_s: float
+    lake: Lake,
+    plan: Plan,
+    loaded: LoadedRules,
+    tally: Tally,
+    times: Times,
+    asking: Asking,
+    elapsed_s: float,
 ) -> Totals:
     files = lake.files(None, times.since_ns, times.until_ns)
     events: dict[str, int] = {}
@@ -140,6 +153,7 @@ def _totals(
         info = plan.rules[index].info
         reason = f"its regular expression took too long on {count:,} events"
         problems.append(RuleProblem(info.path, info.line, reason, info.title))
+    problems.extend(asking.problems())
     blind = [
         RuleProblem(r.info.path, r.info.line, f"no source here serves {r.logsource}", r.info.title)
         for r in (plan.rules[index] for index in plan.homeless)
@@ -156,6 +170,7 @@ def _totals(
         rules_ran=len(ran),
         rule_problems=tuple(problems),
         rules_blind=tuple(blind),
+        python=asking.costs(),
         findings=dict(tally.levels),
         first_ns=tally.first_ns,
         last_ns=tally.last_ns,

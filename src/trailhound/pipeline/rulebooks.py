@@ -100,7 +100,7 @@ def chosen(loaded: LoadedRules, names: Sequence[str], paths: Sequence[str] = ())
                 waiting.append(kept[uid])
     ordered = tuple(kept[rule.info.uid] for rule in rules if rule.info.uid in kept)
     counts = Counter(rule.info.dialect for rule in ordered)
-    return LoadedRules(RuleSet(ordered, loaded.ruleset.errors), dict(counts))
+    return LoadedRules(replace(loaded.ruleset, rules=ordered), dict(counts))
 
 
 def cache_folder() -> Path:

@@ -1,6 +1,5 @@
 """The scan: files in, findings and totals out."""
 
-import dataclasses
 import os
 import pickle
 import signal
@@ -11,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
-
-from msgspec import structs
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
@@ -27,6 +24,7 @@ from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, RawRecord
 from trailhound.model.totals import RuleProblem, Totals
+from trailhound.pipeline.asking import Asking
 from trailhound.pipeline.ending import end_ns
 from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.repeats import Requests
@@ -34,7 +32,7 @@ from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
-from trailhound.rules.ir import Rule, RuleError
+from trailhound.rules.ir import Rule
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
@@ -42,6 +40,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _EXPLAINED_PER_RULE = 3
+
+_Item = Finding | Fed | Tally | Hit
+"""What comes of a unit; a hit is yet to be asked of its program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,14 @@ def run_scan(
         tally.found(finding)
         deliver(finding)
 
-    with Spool() as spool:
+    with Spool() as spool, Asking(plan, scan.rules.ruleset.programs, scan.jobs) as asking:
         units = cut(_apart(scan.files) if scan.jobs > 1 else scan.files)
         explain = _EXPLAINED_PER_RULE if not scan.explain_all else None
         if scan.jobs > 1 and len(units) > 1:
             results = _pooled(units, scan, explain, progress)
         else:
             results = _here(units, plan, explain, progress)
-        for found in results:
+        for found in _answered(plan, results, asking, explain):
             if isinstance(found, Tally):
                 tally.add(found)
             elif isinstance(found, Fed):
@@ -103,7 +104,21 @@ def run_scan(
         ):
             if finding.rule.uid not in silent:
                 out(finding)
-    return _totals(plan, scan.rules, tally, state.full, time.monotonic() - started)
+        elapsed_s = time.monotonic() - started
+        return _totals(plan, scan.rules, tally, state.full, asking, elapsed_s)
+
+
+def _answered(
+    plan: Plan, results: Iterable[_Item], asking: Asking, explain: int | None
+) -> Iterator[Finding | Fed | Tally]:
+    """Ask programs about the hits that wait for them."""
+    explained: dict[int, int] = {}
+    found: Iterator[_Item] = asking.through(results)
+    for item in found:
+        if isinstance(item, Hit):
+            yield from _outcomes(plan, item, explained, explain)
+        else:
+            yield item
 
 
 def _finish(plan: Plan, state: WindowState, scan: Scan, spool: Spool) -> Iterator[Finding]:
@@ -122,38 +137,27 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
         )
         for source in all_sources()
     ]
-    plan = make_plan(rules, shapes)
-    if not plan.asked:
-        return plan
-    # Until there is a process that runs them.
-    without = make_plan(
-        [
-            structs.replace(rule, enabled=rule.enabled and index not in plan.asked)
-            for index, rule in enumerate(rules)
-        ],
-        shapes,
-    )
-    asked = [plan.rules[index] for index in plan.asked if plan.rules[index].enabled]
-    reason = "rules in Python are not run yet"
-    told = [RuleError(r.info.path, r.info.line, reason, r.column, r.info.title) for r in asked]
-    return dataclasses.replace(without, errors=(*without.errors, *told))
+    return make_plan(rules, shapes)
 
 
 def _here(
     units: Sequence[Unit], plan: Plan, explain: int | None, progress: Callable[[int], None]
-) -> Iterator[Finding | Fed | Tally]:
+) -> Iterator[_Item]:
     for unit in units:
         yield from _read_unit(unit, plan, explain, progress)
 
 
 def _read_unit(
     unit: Unit, plan: Plan, explain: int | None, progress: Callable[[int], None]
-) -> Iterator[Finding | Fed | Tally]:
+) -> Iterator[_Item]:
     reader = UnitReader(plan, all_sources())
     explained: dict[int, int] = {}
     for group in unit.groups:
         for hit in reader.read(group, progress):
-            yield from _outcomes(plan, hit, explained, explain)
+            if hit.rule in plan.asked:
+                yield hit
+            else:
+                yield from _outcomes(plan, hit, explained, explain)
     yield reader.tally
 
 
@@ -161,7 +165,8 @@ def _outcomes(
     plan: Plan, hit: Hit, explained: dict[int, int], explain: int | None
 ) -> Iterator[Finding | Fed]:
     if hit.rule in plan.feeds:
-        yield Fed(hit.event, tuple(feeds_of(plan, hit.rule, hit.event, hit.document)))
+        feeds = feeds_of(plan, hit.rule, hit.event, hit.document, hit.answered)
+        yield Fed(hit.event, tuple(feeds))
     if not plan.rules[hit.rule].silent:
         so_far = explained.get(hit.rule, 0)
         explained[hit.rule] = so_far + 1
@@ -189,7 +194,7 @@ def _work(unit: Unit, explain: int | None, folder: str) -> str:
     return file.name
 
 
-def _fetched(path: str) -> Iterator[Finding | Fed | Tally]:
+def _fetched(path: str) -> Iterator[_Item]:
     with open(path, "rb") as file:
         os.unlink(path)
         while True:
@@ -201,7 +206,7 @@ def _fetched(path: str) -> Iterator[Finding | Fed | Tally]:
 
 def _pooled(
     units: Sequence[Unit], scan: Scan, explain: int | None, progress: Callable[[int], None]
-) -> Iterator[Finding | Fed | Tally]:
+) -> Iterator[_Item]:
     # A scan of one process starts sooner without these.
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
@@ -266,9 +271,7 @@ def _stands_by_line(file: InputFile) -> bool:
     return bool(items) and all(isinstance(i, Event) and i.source in gated for i in items)
 
 
-def _placed(
-    unit: Unit, items: Iterable[Finding | Fed | Tally], lines: Counter[str]
-) -> Iterator[Finding | Fed | Tally]:
+def _placed(unit: Unit, items: Iterable[_Item], lines: Counter[str]) -> Iterator[_Item]:
     """Give the items of a part of a file the line numbers they have in the whole."""
     file = unit.groups[0][0]
     offset = lines[file.path] if file.end else 0
@@ -284,7 +287,12 @@ def _placed(
 
 
 def _totals(
-    plan: Plan, rules: LoadedRules, tally: Tally, full: Counter[int], elapsed_s: float
+    plan: Plan,
+    rules: LoadedRules,
+    tally: Tally,
+    full: Counter[int],
+    asking: Asking,
+    elapsed_s: float,
 ) -> Totals:
     problems = [
         RuleProblem(error.path, error.line, error.reason, error.rule)
@@ -313,6 +321,7 @@ def _totals(
                 info.title,
             )
         )
+    problems.extend(asking.problems())
     blind = [
         RuleProblem(
             plan.rules[index].info.path,
@@ -334,6 +343,7 @@ def _totals(
         rules_ran=len(ran),
         rule_problems=tuple(problems),
         rules_blind=tuple(blind),
+        python=asking.costs(),
         findings=dict(tally.levels),
         first_ns=tally.first_ns,
         last_ns=tally.last_ns,

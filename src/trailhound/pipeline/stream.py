@@ -1,7 +1,7 @@
 """Rules over a stream: events in as they arrive, findings out that may still change."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from trailhound.engine.matching import Hit, finding_of, match_event
@@ -13,8 +13,10 @@ from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.streaming import Batch, TooLate, finish, step
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
+from trailhound.pipeline.asking import Asking
 from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.window_store import WindowStore
+from trailhound.rules.python import PythonProgram
 
 
 class Stream:
@@ -24,9 +26,17 @@ class Stream:
     then are to be given again, which changes no finding.
     """
 
-    def __init__(self, plan: Plan, path: Path, lateness: Lateness | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        path: Path,
+        lateness: Lateness | None = None,
+        programs: Mapping[str, PythonProgram] | None = None,
+    ) -> None:
         """Open or make the file; `TrailhoundError` where it is something else."""
         self._plan = plan
+        self.asking = Asking(plan, programs or {})
+        """Asks the rules that are programs."""
         self._requests = Requests()
         self.undecided: Counter[int] = Counter()
         """Rule index → events on which its pattern gave up."""
@@ -42,18 +52,14 @@ class Stream:
         """
         feeds: list[Feed] = []
         seen: dict[str, list[int]] = {}
-        for event in events:
-            seen.setdefault(event.source, []).append(event.envelope.time_ns)
-            at = 0
-            for hit in match_event(self._plan, event):
-                if not isinstance(hit, Hit):
-                    self.undecided[hit.rule] += 1
-                    continue
-                if hit.rule in self._plan.feeds:
-                    at = at or self.store.keep(event)
-                    fed = feeds_of(self._plan, hit.rule, event, hit.document)
-                    feeds.extend(feed._replace(at=at) for feed in fed)
-                yield from self._single(hit)
+        kept: tuple[Event, int] | None = None
+        for hit in self.asking.through(self._hits(events, seen)):
+            if hit.rule in self._plan.feeds:
+                if kept is None or kept[0] is not hit.event:
+                    kept = hit.event, self.store.keep(hit.event)
+                fed = feeds_of(self._plan, hit.rule, hit.event, hit.document, hit.answered)
+                feeds.extend(feed._replace(at=kept[1]) for feed in fed)
+            yield from self._single(hit)
         batch = Batch(feeds, seen, arrived_ns)
         for item in step(self._plan, self.store.state, batch, self.store.event):
             if isinstance(item, TooLate):
@@ -73,7 +79,17 @@ class Stream:
 
     def close(self) -> None:
         """Close the file; what was not saved is as if it had not been taken in."""
+        self.asking.close()
         self.store.close()
+
+    def _hits(self, events: Iterable[Event], seen: dict[str, list[int]]) -> Iterator[Hit]:
+        for event in events:
+            seen.setdefault(event.source, []).append(event.envelope.time_ns)
+            for hit in match_event(self._plan, event):
+                if isinstance(hit, Hit):
+                    yield hit
+                else:
+                    self.undecided[hit.rule] += 1
 
     def _single(self, hit: Hit) -> Iterator[Finding]:
         rule = self._plan.rules[hit.rule]

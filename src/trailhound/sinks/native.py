@@ -105,6 +105,17 @@ def totals_document(totals: Totals) -> dict[str, Any]:
             "problems": [_problem(problem) for problem in totals.rule_problems],
             "never_match_here": [_problem(problem) for problem in totals.rules_blind],
         },
+        "python": [
+            {
+                "rule": cost.rule,
+                "path": cost.path,
+                "asked": cost.asked,
+                "matched": cost.matched,
+                "failed": cost.failed,
+                "cpu_s": cost.cpu_ns / 1e9 if totals.elapsed_s is not None else None,
+            }
+            for cost in totals.python
+        ],
         "findings": {level.label: totals.findings.get(level, 0) for level in reversed(Level)},
         "first_time": None if totals.first_ns is None else rfc3339(totals.first_ns),
         "last_time": None if totals.last_ns is None else rfc3339(totals.last_ns),

@@ -9,6 +9,7 @@ from trailhound.sinks.wording import plural, size
 
 _PROBLEMS_SHOWN = 10
 _DETAIL_LIMIT = 200
+_DEAREST_SHOWN = 3
 
 Line = tuple[int, str]
 """Depth and text, not escaped: it may quote the log."""
@@ -62,8 +63,26 @@ def _rules(totals: Totals) -> Iterator[Line]:
     )
     loaded = f"{totals.rules_loaded:,} loaded" + (f" ({dialects})" if dialects else "")
     yield 0, f"{loaded}, {totals.rules_ran:,} ran on what was read"
+    yield from _python(totals)
     yield from _problems("could not be used, or not in full", totals.rule_problems)
     yield from _problems("can never match here", totals.rules_blind)
+
+
+def _python(totals: Totals) -> Iterator[Line]:
+    if not totals.python:
+        return
+    asked = sum(cost.asked for cost in totals.python)
+    matched = sum(cost.matched for cost in totals.python)
+    amount = (
+        f"{plural(len(totals.python), 'rule')} in Python: asked {asked:,} times, yes {matched:,}"
+    )
+    if totals.elapsed_s is None:
+        yield 0, amount
+        return
+    seconds = sum(cost.cpu_ns for cost in totals.python) / 1e9
+    yield 0, f"{amount}, {seconds:.2f} s of processor time, most of it:"
+    for cost in totals.python[:_DEAREST_SHOWN]:
+        yield 1, f"{cost.cpu_ns / 1e9:.2f} s, {cost.asked:,} asked: {cost.rule}"
 
 
 def _problems(what: str, problems: tuple[RuleProblem, ...]) -> Iterator[Line]:

@@ -119,7 +119,9 @@ class Judge:
             self._stream.save()
             self._stream.close()
         self._loaded, self._plan = loaded, plan
-        self._stream = Stream(self._plan, self._folder / "windows.sqlite")
+        self._stream = Stream(
+            self._plan, self._folder / "windows.sqlite", programs=loaded.ruleset.programs
+        )
 
     @property
     def is_open(self) -> bool:
@@ -242,6 +244,11 @@ class Judge:
             for rule, count in counts.items():
                 labels = (("rule", self._plan.rules[rule].info.uid),)
                 values.append((name, labels, float(count)))
+        for cost in stream.asking.costs():
+            labels = (("rule", cost.rule),)
+            values.append(("python_asked_total", labels, float(cost.asked)))
+            values.append(("python_failed_total", labels, float(cost.failed)))
+            values.append(("python_cpu_seconds_total", labels, cost.cpu_ns / 1e9))
         return talk.Stats((*values, *self._watcher.stats()))
 
     def report(self) -> talk.Report:

@@ -59,6 +59,9 @@ _HELP = {
     "late_events_total": "Events that came too late for a rule; they are in the lake.",
     "windows_full_total": "How often a rule over several events let go of something: a bound.",
     "undecided_total": "Events on which a pattern of a rule took too long.",
+    "python_asked_total": "Events that a rule in Python was asked about.",
+    "python_failed_total": "Events on which a function of a rule in Python failed.",
+    "python_cpu_seconds_total": "Processor time that a rule in Python took.",
     "queue_damage_total": "Stretches of the queue that the disk lost.",
 }
 
