@@ -161,7 +161,8 @@ def test_answers(case: dict[str, Any], workers: PythonWorkers) -> None:
 
 BROKEN = {
     "def rule(event)\n": r"SyntaxError: expected ':'.*, line 1",
-    "import boto3\ndef rule(event): return True": r"ModuleNotFoundError: .*'boto3'.*, line 1",
+    "import yaml\ndef rule(event): return True": r"ModuleNotFoundError: .*'yaml'.*, line 1",
+    "import boto3\nboto3.client('s3')": r"boto3.client: rules cannot use boto3 here, line 2",
     "def title(event): return 't'": r"there is no function rule\(event\)",
     "\n1 / 0": "ZeroDivisionError: division by zero, line 2",
     "while True: pass": "over 0.4 s of processor time, line 1",

@@ -1,5 +1,6 @@
 """Processes that judge events with one program each, and what is said over their sockets."""
 
+import importlib.util
 import json
 import marshal
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from msgspec import Struct
 
 import trailhound
 from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.python_rules.cell.packages import COMPUTING
 from trailhound.rules.python import (
     FUNCTIONS,
     Function,
@@ -139,12 +141,14 @@ class Zygote:
         if self._process.stderr is not None:
             self._process.stderr.close()
         self.resident_bytes = _resident_bytes(self._process.pid)
+        self._folders = _folders_of(COMPUTING)
 
     def cell(self, limits: Limits, mode: Mode) -> tuple[int, socket.socket]:
         """Fork a cell; return its process id and our end of its socket."""
         ours, theirs = socket.socketpair()
         wanted = {
             "mode": mode,
+            "folders": self._folders,
             "cpu_s": limits.cpu_s,
             "memory_bytes": limits.memory_bytes,
             "life_cpu_s": limits.life_cpu_s,
@@ -361,6 +365,16 @@ class Cell:
                 # The outermost is the last that names one.
                 function = next((known for known in FUNCTIONS if known == name), function)
         return CellEnded(PythonError(function, reason, line))
+
+
+def _folders_of(packages: Iterable[str]) -> list[str]:
+    """Return where those packages are that are installed."""
+    found: dict[str, None] = {}
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        for place in (spec.submodule_search_locations if spec else None) or ():
+            found[str(Path(place).parent)] = None
+    return list(found)
 
 
 def _resident_bytes(pid: int) -> int:

@@ -9,17 +9,19 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from trailhound.pipeline.python_rules.cell import event
+from trailhound.pipeline.python_rules.cell import event, packages
 from trailhound.pipeline.python_rules.cell.event import Model
 from trailhound.pipeline.python_rules.cell.lock import REFUSED
 
 
-def load_standard_library(program: dict[str, Any]) -> None:
-    """Import the modules of the standard library that the program names.
+def load_imports(program: dict[str, Any], folders: Sequence[str]) -> None:
+    """Import the modules that the program names, of the standard library and `packages`.
 
     Only import statements are read. What cannot be imported is left: the rule will be told.
     """
-    for name in dict.fromkeys(_imports(program)):
+    names = list(dict.fromkeys(_imports(program)))
+    packages.load(names, folders)
+    for name in names:
         parts = name.split(".")
         if parts[0] not in sys.stdlib_module_names or REFUSED.intersection(parts):
             continue
@@ -44,7 +46,7 @@ class Program:
         self.path: str = program["path"]
         helpers = dict(program["helpers"])
         # Behind the finders of the standard library, as the folder of helpers is in Panther.
-        sys.meta_path.insert(len(sys.meta_path) - 1, _Helpers(helpers))
+        sys.meta_path[-1:-1] = [_Helpers(helpers), packages.StandIns()]
         for name in ("panther_core", "panther_core.enriched_event", "panther_core.immutable"):
             _announce(name)
         self.module = ModuleType("rule")

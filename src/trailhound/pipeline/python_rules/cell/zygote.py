@@ -51,7 +51,7 @@ from typing import Any, NoReturn
 
 from trailhound.pipeline.python_rules.cell import judge
 from trailhound.pipeline.python_rules.cell.lock import Lock, die_with_parent, limit
-from trailhound.pipeline.python_rules.cell.program import Program, load_standard_library
+from trailhound.pipeline.python_rules.cell.program import Program, load_imports
 
 _CLONE_NEWUTS = 0x04000000
 _CLONE_NEWIPC = 0x08000000
@@ -173,7 +173,7 @@ def _serve(lock: Lock, limits: dict[str, Any]) -> None:
     logging.disable(logging.CRITICAL)
     lock.for_loading()
     judge.with_timers(_IMPORTS_CPU_S)
-    load_standard_library(described)
+    load_imports(described, limits["folders"])
     judge.with_timers(0)
     lock.for_running()
     try:
