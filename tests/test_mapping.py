@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trailhound.sources.mapping import map_envelope, time_ns_of
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of
 
 SECOND = 1_000_000_000
 
@@ -53,5 +53,5 @@ def test_every_time_fits_64_bits(moment: datetime, between: str) -> None:
 
 @given(st.integers() | st.floats() | st.text() | st.none())
 def test_the_time_of_an_envelope_fits_64_bits(value: Any) -> None:
-    envelope = map_envelope({"time_ns": (lambda document: document["t"],)}, {"t": value})
+    envelope = EnvelopeMap({"time_ns": (lambda document: document["t"],)})({"t": value})
     assert -(1 << 63) <= envelope.time_ns < 1 << 63

@@ -14,7 +14,7 @@ from trailhound.model.events import Envelope, Event, View
 from trailhound.model.logsource import FieldInfo, LogSource, Route
 from trailhound.model.records import ParseFailure, Payload
 from trailhound.sources.contract import Source
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of
 
 _VIEW = "falco"
 _PROCESS_VIEW = "process_creation"
@@ -158,28 +158,30 @@ def _target(document: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": (_time_ns,),
-    "class_uid": (lambda _: 2004,),
-    "activity_id": (lambda _: 1,),
-    "action": ("rule",),
-    "actor_name": (_ACTOR,),
-    "actor_uid": (_field("ct.user.arn", "ct.user.principalid", "user.uid"),),
-    "actor_type": (_field("ct.user.identitytype"),),
-    "invoked_by": (_invoked_by,),
-    "target_type": (lambda document: _target(document)[0],),
-    "target_name": (lambda document: _target(document)[1],),
-    "target_namespace": (_field("ka.target.namespace", "k8s.ns.name"),),
-    "src_ip": (_src_ip,),
-    "user_agent": (_field("ka.useragent", "ct.useragent", "gcp.userAgent"),),
-    "device": ("hostname", _field("evt.hostname", "k8s.node.name", "ka.cluster.name")),
-    "request_uid": (_field("ka.auditid", "ct.id"), "uuid"),
-}
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": (_time_ns,),
+        "class_uid": (lambda _: 2004,),
+        "activity_id": (lambda _: 1,),
+        "action": ("rule",),
+        "actor_name": (_ACTOR,),
+        "actor_uid": (_field("ct.user.arn", "ct.user.principalid", "user.uid"),),
+        "actor_type": (_field("ct.user.identitytype"),),
+        "invoked_by": (_invoked_by,),
+        "target_type": (lambda document: _target(document)[0],),
+        "target_name": (lambda document: _target(document)[1],),
+        "target_namespace": (_field("ka.target.namespace", "k8s.ns.name"),),
+        "src_ip": (_src_ip,),
+        "user_agent": (_field("ka.useragent", "ct.useragent", "gcp.userAgent"),),
+        "device": ("hostname", _field("evt.hostname", "k8s.node.name", "ka.cluster.name")),
+        "request_uid": (_field("ka.auditid", "ct.id"), "uuid"),
+    }
+)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of an alert. Total. The outcome of the act is not known."""
-    return map_envelope(_ENVELOPE, document)
+    return _ENVELOPE(document)
 
 
 # --- views -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from trailhound.model.logsource import FieldInfo, LogSource, Route
 from trailhound.model.records import ParseFailure, Payload
 from trailhound.sources import workspace_events
 from trailhound.sources.contract import Source
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of, value_at
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of, value_at
 from trailhound.sources.members import address, said, text, unreadable_time
 
 _KIND = "admin#reports#activity"
@@ -65,30 +65,32 @@ def _parameter(name: str) -> Any:
     return value_of
 
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": ("id.time",),
-    "class_uid": (lambda document: _class(document)[0],),
-    "activity_id": (lambda document: _class(document)[1],),
-    "action": (_NAME,),
-    "actor_name": (said("actor.email", "actor.key", "actor.profileId"),),
-    "actor_uid": (said("actor.profileId"),),
-    "actor_type": (said("actor.callerType"),),
-    "target_type": (said("events.type"),),
-    "target_name": tuple(
-        map(_parameter, ("user_email", "group_email", "doc_title", "app_name", "setting_name"))
-    ),
-    "target_namespace": (said("ownerDomain"),),
-    "outcome": (_outcome,),
-    "outcome_detail": (_parameter("login_failure_type"),),
-    "src_ip": (address("ipAddress"),),
-    "device": (said("ownerDomain", "id.customerId"),),
-    "request_uid": (said("id.uniqueQualifier"),),
-}
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": ("id.time",),
+        "class_uid": (lambda document: _class(document)[0],),
+        "activity_id": (lambda document: _class(document)[1],),
+        "action": (_NAME,),
+        "actor_name": (said("actor.email", "actor.key", "actor.profileId"),),
+        "actor_uid": (said("actor.profileId"),),
+        "actor_type": (said("actor.callerType"),),
+        "target_type": (said("events.type"),),
+        "target_name": tuple(
+            map(_parameter, ("user_email", "group_email", "doc_title", "app_name", "setting_name"))
+        ),
+        "target_namespace": (said("ownerDomain"),),
+        "outcome": (_outcome,),
+        "outcome_detail": (_parameter("login_failure_type"),),
+        "src_ip": (address("ipAddress"),),
+        "device": (said("ownerDomain", "id.customerId"),),
+        "request_uid": (said("id.uniqueQualifier"),),
+    }
+)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of an activity; what it says of its event is the first's. Total."""
-    return map_envelope(_ENVELOPE, document)
+    return _ENVELOPE(document)
 
 
 class _Reader:

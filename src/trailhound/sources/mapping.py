@@ -11,37 +11,72 @@ from trailhound.model.events import Envelope, Outcome
 Getter = str | Callable[[Mapping[str, Any]], Any]
 """Dotted path into the document, or a function of it."""
 
-EnvelopeMap = Mapping[str, tuple[Getter, ...]]
-"""Envelope field → getters; the first that yields something other than None and "" wins."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_LIMIT = 4096
 _FRACTION = re.compile(r"[.,]([0-9]+)")
 
 
-def map_envelope(mapping: EnvelopeMap, document: Mapping[str, Any]) -> Envelope:
-    """Fill an envelope from a document as `mapping` says.
+EnvelopeFields = Mapping[str, tuple[Getter, ...]]
+"""Envelope field → getters; the first that yields something other than None and "" wins."""
 
-    Total: a value of an odd type becomes text, an unreadable time becomes 0, and text is cut
-    at 4096 characters. Nothing a log writer puts there raises.
-    """
-    filled: dict[str, Any] = {"time_ns": 0}
-    for name, getters in mapping.items():
-        for getter in getters:
-            if isinstance(getter, str):
-                value: Any = document
-                for step in _steps(getter):
-                    value = value.get(step) if isinstance(value, dict) else None
-            else:
-                value = getter(document)
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+class EnvelopeMap:
+    """A table that fills envelopes, ready to be asked often."""
+
+    def __init__(self, fields: EnvelopeFields) -> None:
+        self._readers = tuple(
+            (name, name not in _TYPED, tuple(map(_reader, getters)))
+            for name, getters in fields.items()
+        )
+
+    def __call__(
+        self, document: Mapping[str, Any], known: Mapping[str, Any] = _NOTHING
+    ) -> Envelope:
+        """Return the envelope of a document.
+
+        Total: a value of an odd type becomes text, an unreadable time becomes 0, and text is
+        cut at 4096 characters. Nothing a log writer puts there raises.
+
+        Args:
+            document: the document.
+            known: fields of the envelope whose values were found otherwise; None and "" are
+                none.
+        """
+        filled: dict[str, Any] = {"time_ns": 0}
+        for name, is_text, readers in self._readers:
+            for read in readers:
+                value = read(document)
+                if value is not None and value != "":
+                    # Most are short text, which needs nothing.
+                    if is_text and value.__class__ is str and len(value) <= _TEXT_LIMIT:
+                        filled[name] = value
+                    else:
+                        filled[name] = _typed(name, value)
+                    break
+        for name, value in known.items():
             if value is not None and value != "":
-                # Most are short text, which needs nothing.
-                if value.__class__ is str and len(value) <= _TEXT_LIMIT and name not in _TYPED:
-                    filled[name] = value
-                else:
-                    filled[name] = _typed(name, value)
-                break
-    return Envelope(**filled)
+                filled[name] = _typed(name, value)
+        return Envelope(**filled)
+
+
+def _reader(getter: Getter) -> Callable[[Mapping[str, Any]], Any]:
+    if not isinstance(getter, str):
+        return getter
+    first, *rest = getter.split(".")
+    if not rest:
+        return lambda document: document.get(first)
+    if len(rest) == 1:
+        (last,) = rest
+
+        def read_two(document: Mapping[str, Any]) -> Any:
+            inner = document.get(first)
+            return inner.get(last) if isinstance(inner, dict) else None
+
+        return read_two
+    return lambda document: value_at(document, getter)
 
 
 _TYPED = frozenset(("time_ns", "class_uid", "activity_id", "outcome", "actor_groups"))

@@ -11,7 +11,7 @@ from trailhound.model.events import Envelope, Event, Outcome
 from trailhound.model.logsource import FieldInfo, LogSource, Route
 from trailhound.model.records import ParseFailure, Payload
 from trailhound.sources.contract import Gate, Source
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of
 from trailhound.sources.members import address, said, unreadable_time
 
 _VIEW = "okta"
@@ -116,28 +116,30 @@ def _session(document: Mapping[str, Any]) -> str | None:
     return None if session == "unknown" else session  # what Okta writes for none
 
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": ("published",),
-    "class_uid": (lambda document: _class(document)[0],),
-    "activity_id": (lambda document: _class(document)[1],),
-    "action": (said("eventType"),),
-    "actor_name": (said("actor.alternateId", "actor.displayName", "actor.id"),),
-    "actor_uid": (said("actor.id"),),
-    "actor_type": (said("actor.type"),),
-    "session_uid": (_session,),
-    "target_type": (said("target.type"),),
-    "target_name": (said("target.alternateId", "target.displayName", "target.id"),),
-    "outcome": (_outcome,),
-    "outcome_detail": (said("outcome.reason"),),
-    "src_ip": (address("client.ipAddress", "request.ipChain.ip"),),
-    "user_agent": (said("client.userAgent.rawUserAgent"),),
-    "request_uid": (said("uuid"),),
-}
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": ("published",),
+        "class_uid": (lambda document: _class(document)[0],),
+        "activity_id": (lambda document: _class(document)[1],),
+        "action": (said("eventType"),),
+        "actor_name": (said("actor.alternateId", "actor.displayName", "actor.id"),),
+        "actor_uid": (said("actor.id"),),
+        "actor_type": (said("actor.type"),),
+        "session_uid": (_session,),
+        "target_type": (said("target.type"),),
+        "target_name": (said("target.alternateId", "target.displayName", "target.id"),),
+        "outcome": (_outcome,),
+        "outcome_detail": (said("outcome.reason"),),
+        "src_ip": (address("client.ipAddress", "request.ipChain.ip"),),
+        "user_agent": (said("client.userAgent.rawUserAgent"),),
+        "request_uid": (said("uuid"),),
+    }
+)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of an event. Total."""
-    return map_envelope(_ENVELOPE, document)
+    return _ENVELOPE(document)
 
 
 class _Reader:

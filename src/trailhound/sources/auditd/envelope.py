@@ -7,7 +7,7 @@ from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.auditd.accounts import Known
 from trailhound.sources.auditd.document import NOBODY, Record, arguments, first_of, id_name
 from trailhound.sources.auditd.views import file_targets, plain_address, system_call, writes
-from trailhound.sources.mapping import is_time_ns, map_envelope
+from trailhound.sources.mapping import EnvelopeMap, is_time_ns
 
 FILE, MODULE, PROCESS, ACCOUNT, LOGON, NETWORK = 1001, 1005, 1007, 3001, 3002, 4001
 """OCSF classes: File System, Module, Process, Network Activity, Account Change,
@@ -100,6 +100,10 @@ _OPERATIONS = {"add rule": "add_rule", "remove rule": "remove_rule"}
 """Operations as kernels before 3.11 write them."""
 
 
+_ENVELOPE = EnvelopeMap({})
+"""All of it depends on which record of the event leads."""
+
+
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Compute the envelope of an audit event from its document."""
     return describe_named({}, document)
@@ -124,11 +128,7 @@ def describe_named(known: Known, document: Mapping[str, Any]) -> Envelope:
     values |= _outcome(main, call)
     values |= _target(document, main, values["class_uid"])
     values["src_ip"] = _source(document, main, values["action"])
-    return map_envelope({name: (_constant(value),) for name, value in values.items()}, document)
-
-
-def _constant(value: Any) -> Any:
-    return lambda _document: value
+    return _ENVELOPE(document, values)
 
 
 def _main(document: Mapping[str, Any], call: Record) -> Record:

@@ -16,7 +16,7 @@ from trailhound.sources.azure_activity.kinds import (
     alert_name,
     unfolded,
 )
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of, value_at
+from trailhound.sources.mapping import EnvelopeFields, EnvelopeMap, time_ns_of, value_at
 from trailhound.sources.members import address, is_ip, said, text
 
 Document = Mapping[str, Any]
@@ -109,7 +109,7 @@ def _address(*getters: Callable[[Document], str | None]) -> Callable[[Document],
     return found
 
 
-_ACTIVITY: EnvelopeMap = {
+_ACTIVITY: EnvelopeFields = {
     "class_uid": (lambda _: _API_ACTIVITY,),
     "activity_id": (
         lambda document: _ENDINGS.get(
@@ -151,7 +151,7 @@ def _signed_in(document: Document) -> Outcome:
     return Outcome.SUCCESS if code == "0" else Outcome.FAILURE
 
 
-_SIGN_IN: EnvelopeMap = {
+_SIGN_IN: EnvelopeFields = {
     "class_uid": (lambda _: _AUTHENTICATION,),
     "activity_id": (lambda _: 1,),
     "action": (said("operationName", "OperationName"), lambda _: "Sign-in activity"),
@@ -186,7 +186,7 @@ _WORDS = {
     **dict.fromkeys(("update", "change", "reset", "set", "enable", "disable", "user"), 3),
     **dict.fromkeys(("delete", "remove", "hard", "unregister"), 4),
 }
-_AUDIT: EnvelopeMap = {
+_AUDIT: EnvelopeFields = {
     "class_uid": (lambda _: _API_ACTIVITY,),
     "activity_id": (
         lambda document: _WORDS.get(
@@ -216,7 +216,7 @@ _AUDIT: EnvelopeMap = {
     "src_ip": (_address(_in("initiatedBy.user.ipAddress"), said("callerIpAddress")),),
     "request_uid": (_in("id"), said("correlationId", "CorrelationId")),
 }
-_RISK: EnvelopeMap = {
+_RISK: EnvelopeFields = {
     "class_uid": (lambda _: _FINDING,),
     "activity_id": (lambda _: 1,),
     "action": (_in("riskEventType"),),
@@ -226,7 +226,7 @@ _RISK: EnvelopeMap = {
     "src_ip": (address("properties.ipAddress", "ipAddress", "IpAddress"),),
     "request_uid": (_in("id"),),
 }
-_PIM: EnvelopeMap = {
+_PIM: EnvelopeFields = {
     "class_uid": (lambda _: _FINDING,),
     "activity_id": (lambda _: 1,),
     "action": (alert_name,),
@@ -236,8 +236,8 @@ _PIM: EnvelopeMap = {
     "actor_uid": (said("assigneeId"),),
     "request_uid": (said("id"),),
 }
-_MAPS: dict[str, EnvelopeMap] = {
-    kind: {"time_ns": (time_ns,), "device": (_subscription,), **fields}
+_MAPS = {
+    kind: EnvelopeMap({"time_ns": (time_ns,), "device": (_subscription,), **fields})
     for kind, fields in (
         (ACTIVITY, _ACTIVITY),
         (SIGN_IN, _SIGN_IN),
@@ -250,4 +250,4 @@ _MAPS: dict[str, EnvelopeMap] = {
 
 def describe(kind: str, document: Document) -> Envelope:
     """Return the OCSF envelope of a record of one of the logs. Total."""
-    return map_envelope(_MAPS[kind], unfolded(document))
+    return _MAPS[kind](unfolded(document))

@@ -14,7 +14,7 @@ from typing import Any
 from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.cloudtrail.identity import actor_name, actor_uid, invoked_by, src_ip
 from trailhound.sources.cloudtrail.target import target
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of, value_at
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of, value_at
 from trailhound.sources.members import below, first_text, text
 
 INSIGHT = "AwsCloudTrailInsight"
@@ -126,28 +126,31 @@ def _device(document: Mapping[str, Any]) -> str | None:
     return "/".join(part for part in (account, region) if part) or None
 
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": (lambda document: time_ns_of(document.get("eventTime")),),
-    "class_uid": (_class_uid,),
-    "activity_id": (_activity_id,),
-    "action": ("eventName", "insightDetails.insightType", "insightType"),
-    "actor_name": (actor_name,),
-    "actor_uid": (actor_uid,),
-    "actor_type": ("userIdentity.type",),
-    "invoked_by": (invoked_by,),
-    "session_uid": ("userIdentity.accessKeyId", "userIdentity.credentialId"),
-    "target_name": (lambda document: target(document).name,),
-    "target_type": (lambda document: target(document).type,),
-    "target_namespace": (lambda document: target(document).account,),
-    "outcome": (_outcome,),
-    "outcome_detail": ("errorCode", "errorMessage", "responseElements.errorCode"),
-    "src_ip": (src_ip,),
-    "user_agent": ("userAgent",),
-    "device": (_device,),
-    "request_uid": ("eventID",),
-}
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": (lambda document: time_ns_of(document.get("eventTime")),),
+        "class_uid": (_class_uid,),
+        "activity_id": (_activity_id,),
+        "action": ("eventName", "insightDetails.insightType", "insightType"),
+        "actor_name": (actor_name,),
+        "actor_uid": (actor_uid,),
+        "actor_type": ("userIdentity.type",),
+        "invoked_by": (invoked_by,),
+        "session_uid": ("userIdentity.accessKeyId", "userIdentity.credentialId"),
+        "outcome": (_outcome,),
+        "outcome_detail": ("errorCode", "errorMessage", "responseElements.errorCode"),
+        "src_ip": (src_ip,),
+        "user_agent": ("userAgent",),
+        "device": (_device,),
+        "request_uid": ("eventID",),
+    }
+)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of a CloudTrail record. Total."""
-    return map_envelope(_ENVELOPE, document)
+    at = target(document)
+    return _ENVELOPE(
+        document,
+        {"target_name": at.name, "target_type": at.type, "target_namespace": at.account},
+    )

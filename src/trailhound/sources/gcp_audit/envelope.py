@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of, value_at
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of, value_at
 from trailhound.sources.members import address, said, text
 
 _API_ACTIVITY, _AUTHENTICATION = 6003, 3002
@@ -99,35 +99,37 @@ _ACTOR = said(
 )
 _DELEGATION = "protoPayload.authenticationInfo.serviceAccountDelegationInfo"
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": (time_ns,),
-    "class_uid": (lambda document: _class(document)[0],),
-    "activity_id": (lambda document: _class(document)[1],),
-    "action": (_method,),
-    "actor_name": (_ACTOR,),
-    "actor_uid": (said("protoPayload.authenticationInfo.principalSubject"),),
-    "actor_type": (_actor_type,),
-    # The chain of impersonation begins with who started it.
-    "invoked_by": (
-        said(
-            f"{_DELEGATION}.firstPartyPrincipal.principalEmail",
-            f"{_DELEGATION}.principalSubject",
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": (time_ns,),
+        "class_uid": (lambda document: _class(document)[0],),
+        "activity_id": (lambda document: _class(document)[1],),
+        "action": (_method,),
+        "actor_name": (_ACTOR,),
+        "actor_uid": (said("protoPayload.authenticationInfo.principalSubject"),),
+        "actor_type": (_actor_type,),
+        # The chain of impersonation begins with who started it.
+        "invoked_by": (
+            said(
+                f"{_DELEGATION}.firstPartyPrincipal.principalEmail",
+                f"{_DELEGATION}.principalSubject",
+            ),
         ),
-    ),
-    "session_uid": (said("protoPayload.authenticationInfo.serviceAccountKeyName"),),
-    "target_type": (said("resource.type"),),
-    "target_name": (said("protoPayload.resourceName"),),
-    "target_namespace": (_project,),
-    "outcome": (_outcome,),
-    "outcome_detail": (said("protoPayload.status.message", "protoPayload.status.code"),),
-    "src_ip": (address("protoPayload.requestMetadata.callerIp"),),
-    "user_agent": (said("protoPayload.requestMetadata.callerSuppliedUserAgent"),),
-    "device": (_device,),
-    # A long-running operation leaves an entry when it begins and one when it ends.
-    "request_uid": (said("operation.id", "insertId"),),
-}
+        "session_uid": (said("protoPayload.authenticationInfo.serviceAccountKeyName"),),
+        "target_type": (said("resource.type"),),
+        "target_name": (said("protoPayload.resourceName"),),
+        "target_namespace": (_project,),
+        "outcome": (_outcome,),
+        "outcome_detail": (said("protoPayload.status.message", "protoPayload.status.code"),),
+        "src_ip": (address("protoPayload.requestMetadata.callerIp"),),
+        "user_agent": (said("protoPayload.requestMetadata.callerSuppliedUserAgent"),),
+        "device": (_device,),
+        # A long-running operation leaves an entry when it begins and one when it ends.
+        "request_uid": (said("operation.id", "insertId"),),
+    }
+)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of an entry. Total."""
-    return map_envelope(_ENVELOPE, document)
+    return _ENVELOPE(document)

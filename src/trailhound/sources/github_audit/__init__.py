@@ -22,7 +22,7 @@ from trailhound.sources.github_audit.webhook import (
 from trailhound.sources.github_audit.webhook import (
     describe as describe_webhook,
 )
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of
 from trailhound.sources.members import address, epoch_ms, said, text, unreadable_time
 
 
@@ -138,32 +138,34 @@ def _identity(document: Mapping[str, Any]) -> str | None:
     return None if name == text(document.get("actor")) else name
 
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": (_time_ns,),
-    "class_uid": (lambda document: _class(document)[0],),
-    "activity_id": (lambda document: _class(document)[1],),
-    "action": (said("action"),),
-    # Git over a deploy key has no actor.
-    "actor_name": (said("actor", "deploy_key_fingerprint", "user"),),
-    "actor_uid": (said("actor_id"),),
-    "actor_type": (lambda document: "Bot" if document.get("actor_is_bot") is True else "User",),
-    "invoked_by": (_identity,),
-    "session_uid": (said("actor_session"),),
-    "target_type": (lambda document: _target(document)[0],),
-    "target_name": (lambda document: _target(document)[1],),
-    "target_namespace": (said("org", "business"),),
-    "outcome": (_outcome,),
-    "outcome_detail": (said("status_code"),),
-    "src_ip": (address("actor_ip"),),
-    "user_agent": (said("user_agent"),),
-    "device": (said("business", "org"),),
-    "request_uid": (said("_document_id"),),
-}
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": (_time_ns,),
+        "class_uid": (lambda document: _class(document)[0],),
+        "activity_id": (lambda document: _class(document)[1],),
+        "action": (said("action"),),
+        # Git over a deploy key has no actor.
+        "actor_name": (said("actor", "deploy_key_fingerprint", "user"),),
+        "actor_uid": (said("actor_id"),),
+        "actor_type": (lambda document: "Bot" if document.get("actor_is_bot") is True else "User",),
+        "invoked_by": (_identity,),
+        "session_uid": (said("actor_session"),),
+        "target_type": (lambda document: _target(document)[0],),
+        "target_name": (lambda document: _target(document)[1],),
+        "target_namespace": (said("org", "business"),),
+        "outcome": (_outcome,),
+        "outcome_detail": (said("status_code"),),
+        "src_ip": (address("actor_ip"),),
+        "user_agent": (said("user_agent"),),
+        "device": (said("business", "org"),),
+        "request_uid": (said("_document_id"),),
+    }
+)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of an entry. Total."""
-    return map_envelope(_ENVELOPE, document)
+    return _ENVELOPE(document)
 
 
 class _Reader:

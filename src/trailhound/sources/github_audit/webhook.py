@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of
 from trailhound.sources.members import epoch_ms, said, text
 
 _PLACES = ("repository", "organization", "enterprise", "installation", "hook")
@@ -55,27 +55,29 @@ def _action(document: Mapping[str, Any]) -> str | None:
     return ".".join(part for part in (kind, action) if part) or None
 
 
-_ENVELOPE: EnvelopeMap = {
-    "class_uid": (lambda _: 6003,),
-    "activity_id": (lambda document: _ACTIVITIES.get(said("action")(document) or "", 99),),
-    "action": (_action, lambda _: "webhook"),
-    "actor_name": (said("sender.login"),),
-    "actor_uid": (said("sender.id"),),
-    "actor_type": (said("sender.type"),),
-    "target_type": (
-        lambda document: (
-            "User"
-            if said("member.login")(document)
-            else "Repository"
-            if said("repository.full_name")(document)
-            else "Organization"
+_ENVELOPE = EnvelopeMap(
+    {
+        "class_uid": (lambda _: 6003,),
+        "activity_id": (lambda document: _ACTIVITIES.get(said("action")(document) or "", 99),),
+        "action": (_action, lambda _: "webhook"),
+        "actor_name": (said("sender.login"),),
+        "actor_uid": (said("sender.id"),),
+        "actor_type": (said("sender.type"),),
+        "target_type": (
+            lambda document: (
+                "User"
+                if said("member.login")(document)
+                else "Repository"
+                if said("repository.full_name")(document)
+                else "Organization"
+            ),
         ),
-    ),
-    "target_name": (said("member.login", "repository.full_name", "organization.login"),),
-    "target_namespace": (said("organization.login", "repository.owner.login"),),
-    "outcome": (lambda _: Outcome.SUCCESS,),
-    "device": (said("organization.login", "repository.owner.login"),),
-}
+        "target_name": (said("member.login", "repository.full_name", "organization.login"),),
+        "target_namespace": (said("organization.login", "repository.owner.login"),),
+        "outcome": (lambda _: Outcome.SUCCESS,),
+        "device": (said("organization.login", "repository.owner.login"),),
+    }
+)
 
 
 def describe(kind: str, time_ns: int, document: Mapping[str, Any]) -> Envelope:
@@ -87,4 +89,4 @@ def describe(kind: str, time_ns: int, document: Mapping[str, Any]) -> Envelope:
         document: the payload.
     """
     whole = named(document, {"webhook_type": kind} if kind else {})
-    return map_envelope({**_ENVELOPE, "time_ns": (lambda _: time_ns,)}, whole)
+    return _ENVELOPE(whole, {"time_ns": time_ns})

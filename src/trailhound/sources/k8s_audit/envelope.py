@@ -4,15 +4,13 @@ OCSF 1.5, class API Activity (6003). The actor is whom the request acted as; wit
 impersonation, who asked for it stands in `invoked_by`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import msgspec
 
 from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.k8s_audit.aks import row_as_audit_event
 from trailhound.sources.k8s_audit.gke import as_audit_event
-from trailhound.sources.mapping import EnvelopeMap, Getter, map_envelope, time_ns_of, value_at
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of, value_at
 
 _Document = Mapping[str, Any]
 
@@ -56,12 +54,12 @@ _SESSION_KEYS = (
 
 def describe(document: _Document) -> Envelope:
     """Return the envelope of an audit.k8s.io event."""
-    return map_envelope(_MAP, document)
+    return _MAP(document)
 
 
 def describe_in(cluster: str, document: _Document) -> Envelope:
     """Return the envelope of an event that a wrapping says was recorded in a cluster."""
-    return msgspec.structs.replace(map_envelope(_MAP, document), device=cluster[:4096])
+    return _MAP(document, {"device": cluster})
 
 
 def describe_gke(document: _Document) -> Envelope:
@@ -95,34 +93,51 @@ def _time(document: _Document) -> int | None:
 def _lasts(document: _Document) -> bool:
     if _text(document, "verb") in _LASTING_VERBS:
         return True
-    return _text(document, "objectRef.subresource").partition("/")[0] in _LASTING
+    return _text(document, "objectRef", "subresource").partition("/")[0] in _LASTING
 
 
 def _activity(document: _Document) -> int:
-    if _text(document, "objectRef.subresource").partition("/")[0] in _CONNECTS:
+    if _text(document, "objectRef", "subresource").partition("/")[0] in _CONNECTS:
         return _OTHER
     return _ACTIVITIES.get(_text(document, "verb"), _OTHER)
 
 
-def _text(document: _Document, path: str) -> str:
-    value = value_at(document, path)
+def _text(document: _Document, outer: str, name: str = "") -> str:
+    value = document.get(outer)
+    if name:
+        value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
 
 
-def _acts_as(document: _Document) -> str:
-    return "impersonatedUser" if _text(document, "impersonatedUser.username") else "user"
+def _actor(document: _Document) -> Any:
+    acted_as = document.get("impersonatedUser")
+    if isinstance(acted_as, dict):
+        name = acted_as.get("username")
+        if isinstance(name, str) and name:
+            return acted_as
+    return document.get("user")
 
 
-def _of_actor(name: str) -> Getter:
-    return lambda document: value_at(document, f"{_acts_as(document)}.{name}")
+def _of_actor(name: str) -> Callable[[_Document], Any]:
+    def read(document: _Document) -> Any:
+        actor = _actor(document)
+        return actor.get(name) if isinstance(actor, dict) else None
+
+    return read
 
 
 def _invoked_by(document: _Document) -> Any:
-    return value_at(document, "user.username") if _acts_as(document) != "user" else None
+    user = document.get("user")
+    return value_at(user, "username") if _actor(document) is not user else None
+
+
+_username = _of_actor("username")
 
 
 def _actor_type(document: _Document) -> str:
-    name = _text(document, f"{_acts_as(document)}.username")
+    name = _username(document)
+    if not isinstance(name, str):
+        return ""
     if name.startswith("system:serviceaccount:") or name.endswith(".gserviceaccount.com"):
         return "serviceaccount"
     if name.startswith("system:node:"):
@@ -145,7 +160,7 @@ def _first(value: object) -> Any:
 
 def _target_type(document: _Document) -> str | None:
     resource, subresource = (
-        _text(document, f"objectRef.{name}") for name in ("resource", "subresource")
+        _text(document, "objectRef", name) for name in ("resource", "subresource")
     )
     if resource:
         return f"{resource}/{subresource}" if subresource else resource
@@ -153,7 +168,7 @@ def _target_type(document: _Document) -> str | None:
 
 
 def _url(document: _Document) -> str | None:
-    if _text(document, "objectRef.resource"):
+    if _text(document, "objectRef", "resource"):
         return None
     return _text(document, "requestURI").partition("?")[0]
 
@@ -187,28 +202,30 @@ def _outcome_detail(document: _Document) -> Any:
     return _code(document)
 
 
-_MAP: EnvelopeMap = {
-    "time_ns": (_time,),
-    "class_uid": (lambda _: _API_ACTIVITY,),
-    "activity_id": (_activity,),
-    "action": ("verb",),
-    "actor_name": (_of_actor("username"),),
-    "actor_uid": (_of_actor("uid"),),
-    "actor_type": (_actor_type,),
-    "actor_groups": (_of_actor("groups"),),
-    "invoked_by": (_invoked_by,),
-    "session_uid": (_session,),
-    "target_type": (_target_type,),
-    "target_name": (
-        "objectRef.name",
-        "responseObject.metadata.name",
-        "requestObject.metadata.name",
-        _url,
-    ),
-    "target_namespace": ("objectRef.namespace",),
-    "outcome": (_outcome,),
-    "outcome_detail": ("responseStatus.reason", _outcome_detail),
-    "src_ip": (lambda document: _first(document.get("sourceIPs")),),
-    "user_agent": ("userAgent",),
-    "request_uid": ("auditID",),
-}
+_MAP = EnvelopeMap(
+    {
+        "time_ns": (_time,),
+        "class_uid": (lambda _: _API_ACTIVITY,),
+        "activity_id": (_activity,),
+        "action": ("verb",),
+        "actor_name": (_username,),
+        "actor_uid": (_of_actor("uid"),),
+        "actor_type": (_actor_type,),
+        "actor_groups": (_of_actor("groups"),),
+        "invoked_by": (_invoked_by,),
+        "session_uid": (_session,),
+        "target_type": (_target_type,),
+        "target_name": (
+            "objectRef.name",
+            "responseObject.metadata.name",
+            "requestObject.metadata.name",
+            _url,
+        ),
+        "target_namespace": ("objectRef.namespace",),
+        "outcome": (_outcome,),
+        "outcome_detail": ("responseStatus.reason", _outcome_detail),
+        "src_ip": (lambda document: _first(document.get("sourceIPs")),),
+        "user_agent": ("userAgent",),
+        "request_uid": ("auditID",),
+    }
+)

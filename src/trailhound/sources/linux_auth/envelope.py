@@ -5,7 +5,7 @@ from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.linux_auth.messages import interpret
-from trailhound.sources.mapping import EnvelopeMap, map_envelope, time_ns_of
+from trailhound.sources.mapping import EnvelopeMap, time_ns_of
 
 _LOGON, _LOGOFF = (3002, 1), (3002, 2)
 _LAUNCH = (1007, 1)
@@ -68,7 +68,7 @@ _OUTCOMES = {"success": Outcome.SUCCESS, "failure": Outcome.FAILURE}
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Compute the envelope of a document of this source. Total."""
     _, readings = interpret(document)
-    return map_envelope(_ENVELOPE, {**document, **readings[0]} if readings else document)
+    return _ENVELOPE({**document, **readings[0]} if readings else document)
 
 
 def program_in(command: object) -> str:
@@ -119,20 +119,22 @@ def _target_type(fields: Mapping[str, Any]) -> str | None:
     return kind if name else None
 
 
-_ENVELOPE: EnvelopeMap = {
-    "time_ns": (_time_ns,),
-    "class_uid": (lambda fields: _class(fields)[0],),
-    "activity_id": (lambda fields: _class(fields)[1],),
-    "action": ("event", "program"),
-    "actor_name": (_actor, "user"),
-    "actor_uid": (lambda fields: fields.get("uid") if "by_uid" in fields else None,),
-    "invoked_by": (_invoked_by, "ruser"),
-    "session_uid": ("session",),
-    "target_type": (_target_type,),
-    "target_name": (lambda fields: _target(fields)[1],),
-    "outcome": (lambda fields: _OUTCOMES.get(fields.get("outcome", "")),),
-    "outcome_detail": ("reason",),
-    "src_ip": ("src_ip",),
-    "device": ("host",),
-    "request_uid": ("journal.__CURSOR",),
-}
+_ENVELOPE = EnvelopeMap(
+    {
+        "time_ns": (_time_ns,),
+        "class_uid": (lambda fields: _class(fields)[0],),
+        "activity_id": (lambda fields: _class(fields)[1],),
+        "action": ("event", "program"),
+        "actor_name": (_actor, "user"),
+        "actor_uid": (lambda fields: fields.get("uid") if "by_uid" in fields else None,),
+        "invoked_by": (_invoked_by, "ruser"),
+        "session_uid": ("session",),
+        "target_type": (_target_type,),
+        "target_name": (lambda fields: _target(fields)[1],),
+        "outcome": (lambda fields: _OUTCOMES.get(fields.get("outcome", "")),),
+        "outcome_detail": ("reason",),
+        "src_ip": ("src_ip",),
+        "device": ("host",),
+        "request_uid": ("journal.__CURSOR",),
+    }
+)
