@@ -15,6 +15,7 @@ from trailhound.dialects.panther.pretest import Modules, pretest
 from trailhound.engine.gates import anchors
 from trailhound.engine.match import matcher
 from trailhound.rules.ir import And, Predicate
+from trailhound.rules.python import DataModel, ModelField
 from trailhound.sources import all_sources
 
 LOG = "AWS.CloudTrail"
@@ -48,10 +49,32 @@ class Event(dict):  # type: ignore[type-arg]
         )
         return default if out is None else out
 
+    def udm(self, name: str, default: Any = None) -> Any:
+        node: Any = self
+        for step in MAPPED[name].split("."):
+            if not isinstance(node, dict) or step not in node:
+                return default
+            node = node[step]
+        return node
+
+
+MAPPED = {"who": "userIdentity.userName", "name": "eventName"}
+MODEL = DataModel(
+    model_id="M",
+    path="m.yml",
+    log_types=(LOG,),
+    mappings=(
+        ModelField("who", "$.userIdentity.userName"),
+        ModelField("name", "eventName"),
+        ModelField("kind", method="kind_of"),
+    ),
+)
+
 
 def modules() -> Modules:
     found = Modules()
     found.add("helpers", ast.parse(textwrap.dedent(HELPERS)))
+    found.add_model(MODEL)
     return found
 
 
@@ -91,6 +114,7 @@ reads = st.one_of(
     st.just('event.get("userIdentity", {}).get("type")'),
     st.just('(event.get("userIdentity") or {}).get("type", "a")'),
     st.just('event["eventName"]'),
+    st.sampled_from(['event.udm("who")', 'event.udm("name", default="a")', 'event.udm("kind")']),
     name.map(lambda n: f'event.get("{n}", "").lower()'),
     texts.map(lambda t: f'(event.get("eventName") or {t})'),
     st.sampled_from(["v", "w", "LIST", 'event.get("p_log_type")', 'event.get("eventname")']),
@@ -207,6 +231,9 @@ HELD_BACK = [
     ('return event.deep_get("userIdentity", "type") == "Root"', {"userIdentity": {"type": "X"}}),
     ('return event["eventname"] == "a"', {"eventName": "b"}),
     ('return event.get("errorCode")', {"eventName": "b"}),
+    ('return event.udm("name") in ("a", "b")', {"eventName": "c"}),
+    ('return (event.udm("who") or "x") == "a"', {"userIdentity": {"userName": "b"}}),
+    ('return "Get" in event.get("eventName", "")', {"eventName": "PutUser"}),
     ('return False', {"eventName": "b"}),
 ]  # fmt: skip
 
@@ -222,6 +249,8 @@ LET_THROUGH = [
     'return event.get("p_log_type") == "AWS.CloudTrail"',
     'return event.get("eventName") != "a"',
     'return event.udm("event_type") == "x"',
+    'return event.udm("kind") == "x"',
+    'return event.udm("name", default="x") == "x"',
     'return event.deep_get("requestParameters", "someName") == "x"',
     'with x():\n        if event["eventName"] != "a":\n            return False\n    return 1',
     'return event.get("userAgent", "").upper() == "X"',

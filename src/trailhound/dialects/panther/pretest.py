@@ -8,6 +8,7 @@ through, and never holds back what could match.
 """
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from trailhound.rules.ir import (
     Predicate,
     Text,
 )
+from trailhound.rules.python import DataModel
 
 _TRUE: Predicate = And(())
 _FALSE: Predicate = Or(())
@@ -35,6 +37,9 @@ _STEPS_LIMIT = 4_000
 _SIZE_LIMIT = 400
 """Nodes of a test; a larger one is not cheap."""
 _MEMBERS_LIMIT = 2_000
+_PLAIN_PATH = re.compile(r"(?:\$\.)?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_PLAIN_TEXT = re.compile(r"[\w .:/@-]+", re.ASCII)
+"""Texts that JSON writes as they are."""
 _CHANGING = frozenset(
     (
         *("append", "extend", "insert", "remove", "pop", "clear", "update", "setdefault"),
@@ -52,14 +57,27 @@ _ORDER: Mapping[type[ast.cmpop], Any] = {
 
 
 class Modules:
-    """The modules that rules may import, as syntax."""
+    """The modules that rules may import, as syntax, and the data models they may ask."""
 
     def __init__(self) -> None:
         self._known: dict[str, Module] = {}
+        self._mapped: dict[str, dict[str, str]] = {}
 
     def add(self, name: str, tree: ast.Module) -> None:
         """Add a module; the first of a name counts."""
         self._known.setdefault(name, Module(tree))
+
+    def add_model(self, model: DataModel) -> None:
+        """Add a data model; the first of a log type counts."""
+        for log_type in model.log_types:
+            # Of a name that is mapped twice the last counts.
+            paths = {mapped.name: mapped.path for mapped in model.mappings}
+            self._mapped.setdefault(log_type, paths)
+
+    def path_of(self, log_type: str, name: str) -> Path | None:
+        """Return the path that a name has in the data model of a log type, if it is a plain one."""
+        text = self._mapped.get(log_type, {}).get(name, "")
+        return tuple(text.removeprefix("$.").split(".")) if _PLAIN_PATH.fullmatch(text) else None
 
     def get(self, name: str) -> "Module | None":
         """Return the module of a name."""
@@ -476,6 +494,10 @@ class _Reading:
                 if set(keywords) - {"default"}:
                     return None
                 return self._got(subject, arguments, keywords.get("default"), frame)
+            case ast.Attribute(value=subject, attr="udm") if len(arguments) == 1:
+                if set(keywords) - {"default"} or self._value(subject, frame) != Read(()):
+                    return None
+                return self._modelled(arguments[0], keywords.get("default"), frame)
             case ast.Attribute(value=subject, attr="lower"):
                 read = self._value(subject, frame)
                 if isinstance(read, Read) and not arguments and not keywords:
@@ -499,6 +521,15 @@ class _Reading:
             return None
         values = [self._value(key, frame) for key in keys]
         return self._below(self._value(subject, frame), values, otherwise.value)
+
+    def _modelled(self, key: ast.expr, default: ast.expr | None, frame: _Frame) -> Value:
+        """Return what a data model has for a name: it alone answers for names that it maps."""
+        name = self._value(key, frame)
+        otherwise = self._value(default, frame) if default is not None else Constant(None)
+        if not isinstance(name, Constant) or not isinstance(otherwise, Constant):
+            return None
+        path = self._modules.path_of(self._log_type, str(name.value))
+        return Read(path, otherwise.value) if path is not None else None
 
     def _below(self, subject: Value, keys: list[Value], default: Any) -> Value:
         if not isinstance(subject, Read) or subject.folded or subject.default:
@@ -593,8 +624,12 @@ class _Reading:
         known = default is None or default == ()
         if not known and (not isinstance(default, str) or wanted.lower() in default.lower()):
             return _TRUE
-        # An object holds its keys, which are no values here; but it is there.
-        return self._there(read)
+        field_ = self._field(read)
+        if field_ is None or not _PLAIN_TEXT.fullmatch(wanted):
+            return self._there(read)
+        # Of a list it may be an element, of an object a key: both stand in their text as well.
+        parts = (AnyRun(), Text(wanted), AnyRun())
+        return Compare(field_, Like(parts, cased=not read.folded))
 
     def _ordered(self, read: Read, op: str, value: Any) -> Predicate:
         field_ = self._field(read)

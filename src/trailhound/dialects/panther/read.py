@@ -77,10 +77,10 @@ class _Reader:
 
     def books(self) -> list[RuleBook]:
         """Return a book for each file."""
-        # Rules in Python may call globals, so those are read first.
-        for globals_ in (True, False):
+        # Rules in Python may call globals and ask data models, so those are read first.
+        for first in (True, False):
             for book, item in self._items:
-                if (item.kind == "global") is globals_:
+                if (item.kind in ("global", "datamodel")) is first:
                     self._read(book, item)
         return [book.finished() for book in self._books]
 
@@ -107,6 +107,7 @@ class _Reader:
                 model = _model(item)
                 if item.flag("Enabled", default=True):
                     book.models.append(model)
+                    self._modules.add_model(model)
             case "rule":
                 found = detection_of(self._whole(item), self._modules)
                 book.rules.extend(found.rules)
