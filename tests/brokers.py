@@ -9,9 +9,11 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from certificates import Authority
 from serving import free_port
 
 _FOLDER = Path(__file__).parents[1] / "build" / "brokers"
@@ -31,6 +33,17 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 message.max.bytes=70000000
 """
+_SECURE = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_SSL://localhost:{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://localhost:{secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=\
+org.apache.kafka.common.security.plain.PlainLoginModule required user_trailhound="{password}";
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/server.pem
+"""
+"""What comes later in the file holds."""
 
 
 class Daemon:
@@ -88,14 +101,31 @@ def running(daemon: Daemon) -> Iterator[Daemon]:
         daemon.stop(signal.SIGKILL)
 
 
-def kafka(folder: Path) -> Daemon:
+class Login(NamedTuple):
+    """A port where TLS is spoken and a password is asked for, of the user `trailhound`."""
+
+    port: int
+    password: str
+    authority: Authority
+
+
+def kafka(folder: Path, login: Login | None = None) -> Daemon:
     """Apache Kafka, one node that is its own controller (KRaft)."""
     jars = _FOLDER / "kafka" / "lib"
     if not jars.is_dir() or shutil.which("java") is None:
         pytest.skip("needs Apache Kafka: sh tools/brokers.sh")
-    port, controller = free_port(), free_port()
+    port = free_port()
+    places: dict[str, Any] = {"port": port, "controller": free_port(), "folder": folder}
+    text = _KAFKA
+    if login is not None:
+        text += _SECURE
+        places |= {"secure": login.port, "password": login.password}
+        pair = login.authority.issue("kafka")
+        (folder / "server.pem").write_text(
+            Path(pair.key).read_text() + Path(pair.certificate).read_text()
+        )
     properties = folder / "server.properties"
-    properties.write_text(_KAFKA.format(port=port, controller=controller, folder=folder))
+    properties.write_text(text.format(**places))
     java = ("java", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*")
     cluster = "MkU3OEVBNTcwNTJENDM2Qg"
     tool = (*java, "kafka.tools.StorageTool")

@@ -2,17 +2,15 @@
 
 import base64
 import hashlib
-import ipaddress
 import json
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nkeys
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+
+from certificates import Authority
 
 
 class Made(NamedTuple):
@@ -23,7 +21,8 @@ class Made(NamedTuple):
 
 def make(folder: Path) -> Made:
     """Write certificates, the configuration of a server, and credentials of one user."""
-    certificate, key = _certificate(folder)
+    authority = Authority(folder, "nats")
+    certificate, key = authority.issue("server")
     operator, account, system, user = (_pair(kind) for kind in "OAAU")
     common = ("subs", "data", "payload", "imports", "exports", "conn", "leaf")
     streams = ("mem_storage", "disk_storage", "streams", "consumer")
@@ -49,7 +48,7 @@ def make(folder: Path) -> Made:
         f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
     )
-    return Made(configuration, certificate, credentials)
+    return Made(configuration, Path(authority.file), credentials)
 
 
 def _pair(kind: str) -> nkeys.KeyPair:
@@ -82,32 +81,3 @@ def _jwt(issuer: nkeys.KeyPair, subject: nkeys.KeyPair, kind: str, claims: dict[
 
 def _part(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    written = folder / "server.crt", folder / "server.key"
-    written[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    written[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return written

@@ -63,6 +63,20 @@ def records(count: int, start: int = 0) -> list[bytes]:
     return made
 
 
+def count(serving: Serving) -> int:
+    """Return how many findings there are."""
+    files = (serving.folder / "state" / "findings").glob("*.ndjson")
+    return sum(file.read_bytes().count(b"\n") for file in files)
+
+
+def wait_found(serving: Serving, wanted: int, seconds: float = 90) -> None:
+    """Wait until there are so many findings."""
+    until = time.monotonic() + seconds
+    while count(serving) < wanted:
+        assert time.monotonic() < until, (count(serving), serving.log)
+        time.sleep(0.1)
+
+
 def found(serving: Serving) -> list[str]:
     """Return what findings tell of: of each record, what it said."""
     return [finding["uid"] for finding in serving.findings()]
@@ -82,17 +96,14 @@ def killed_again_and_again(
     feed()
 
 
-def wait_for(serving: Serving, count: int, seconds: float = 90) -> None:
+def wait_for(serving: Serving, wanted: int, seconds: float = 90) -> None:
     """Wait until there are so many findings, then end the server."""
-    until = time.monotonic() + seconds
-    while len(serving.findings()) < count:
-        assert time.monotonic() < until, (len(serving.findings()), serving.log)
-        time.sleep(0.1)
+    wait_found(serving, wanted, seconds)
     time.sleep(1)
     assert serving.stop() == 0, serving.log
 
 
-def each_once(servings: Sequence[Serving], count: int) -> None:
+def each_once(servings: Sequence[Serving], wanted: int) -> None:
     """Assert that so many records were found, each once."""
     everything = [uid for serving in servings for uid in found(serving)]
-    assert len(everything) == len(set(everything)) == count
+    assert len(everything) == len(set(everything)) == wanted

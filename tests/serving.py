@@ -1,5 +1,6 @@
 """A running `trailhound serve`, for tests: started, asked, killed, started again."""
 
+import atexit
 import http.client
 import json
 import os
@@ -63,6 +64,7 @@ class Serving:
     def start(self) -> "Serving":
         with (self.folder / "log").open("ab") as log:
             self._process = self._popen(log)
+        atexit.register(_end, self._process)  # where a test fails before it ends it
         return self
 
     def _popen(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
@@ -216,7 +218,12 @@ class Serving:
 
     def findings(self) -> list[dict[str, Any]]:
         files = sorted((self.folder / "state" / "findings").glob("*.ndjson"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [
+            # A line without an end is being written.
+            json.loads(line)
+            for file in files
+            for line in file.read_text().split("\n")[:-1]
+        ]
 
 
 def stored(serving: Serving) -> list[Event]:
@@ -237,6 +244,11 @@ def sealed(serving: Serving) -> dict[int, bytes]:
         number: kept_record(folder, found.size, index) or b""
         for index, number in enumerate(numbers)
     }
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def event_list(lines: Sequence[bytes]) -> bytes:

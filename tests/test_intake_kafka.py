@@ -19,7 +19,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 import brokers
 import once
-from serving import Serving
+from certificates import Authority
+from serving import Serving, free_port
 from trailhound.cli.main import main
 from trailhound.intake import kafka
 from trailhound.intake.arrivals import Arrival, Full
@@ -327,7 +328,7 @@ def test_two_servers_share_a_topic_and_one_that_dies_is_replaced(
 
     def wait(seconds: float = 60) -> None:
         until_s = time.monotonic() + seconds
-        while len({uid for s in servings for uid in once.found(s)}) < sent:
+        while sum(map(once.count, servings)) < sent:
             assert time.monotonic() < until_s, [s.log for s in servings]
             time.sleep(0.1)
 
@@ -357,10 +358,7 @@ def test_while_the_broker_restarts_it_waits_and_goes_on(tmp_path: Path) -> None:
         serving = Serving(tmp_path, _settings(broker, "restart", tmp_path)).start()
         broker.send("restart", *once.records(500))
         serving.wait()
-        until_s = time.monotonic() + 30
-        while len(serving.findings()) < 500:
-            assert time.monotonic() < until_s, serving.log
-            time.sleep(0.1)
+        once.wait_found(serving, 500)
         daemon.stop(signal.SIGKILL)
         until_s = time.monotonic() + 30
         while b'trailhound_pull_connected{intake="kafka"} 0' not in serving.get("/metrics"):
@@ -424,3 +422,38 @@ def test_a_message_of_sixty_megabytes_comes_in_and_does_not_stay_in_memory(
     asyncio.run(run())
     assert len(taken.arrivals) == 60_001
     assert apache.committed("large") == 2
+
+
+@pytest.mark.slow
+def test_tls_and_a_password_are_used_and_never_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "kafka"
+    folder.mkdir()
+    authority = Authority(folder, "ca")
+    login = brokers.Login(free_port(), "correct-horse-battery", authority)
+    taken = Taken()
+    options = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "trailhound",
+        "sasl.password": login.password,
+        "ssl.ca.location": authority.file,
+    }
+    with brokers.running(brokers.kafka(folder, login)) as daemon:
+        broker = Broker(Producer({"bootstrap.servers": daemon.address}), daemon.address, daemon)
+        broker.send("kept", b'{"n":1}')
+        secure = Broker(broker.producer, f"localhost:{login.port}", daemon)
+
+        async def run() -> None:
+            async with Consuming(secure, "kept", taken, options=options):
+                await until(lambda: bool(taken.arrivals))
+            wrong = {**options, "sasl.password": "wrong-horse-battery"}
+            async with Consuming(secure, "kept", Taken(), options=wrong) as consuming:
+                await until(lambda: consuming.progress.errors > 0)
+                assert not consuming.progress.connected
+
+        asyncio.run(run())
+        assert broker.committed("kept") == 1
+    assert "Authentication failed" in caplog.text
+    assert "horse" not in caplog.text

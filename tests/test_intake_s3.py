@@ -511,10 +511,7 @@ def test_while_the_store_restarts_it_waits_and_goes_on(tmp_path: Path) -> None:
         s3 = fill(endpoint, "restart", {"1.log": b"\n".join(once.records(500))})
         serving = Serving(tmp_path, _settings(endpoint, "restart", tmp_path)).start()
         serving.wait()
-        until_s = time.monotonic() + 30
-        while len(serving.findings()) < 500:
-            assert time.monotonic() < until_s, serving.log
-            time.sleep(0.1)
+        once.wait_found(serving, 500)
         daemon.stop(9)
         until_s = time.monotonic() + 60
         while b'trailhound_pull_connected{intake="s3"} 0' not in serving.get("/metrics"):

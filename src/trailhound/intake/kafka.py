@@ -88,7 +88,7 @@ def check(subscription: Subscription) -> None:
     for name in sorted(_OURS & subscription.options.keys()):
         raise TrailhoundError(f"[kafka.options]: {name} is not for settings to change")
     try:
-        Consumer(_configuration(subscription)).close()
+        Consumer({**_configuration(subscription), "logger": _log}).close()
     except KafkaException as error:
         raise TrailhoundError(f"[kafka.options]: {_said(error)}") from None
 

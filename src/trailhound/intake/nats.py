@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import Error
+from nats.errors import Error, NoServersError
 from nats.errors import TimeoutError as NothingCame
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
@@ -56,7 +55,7 @@ class Consumption:
 
 
 class Unfit(Exception):
-    """The consumer that is there cannot be used; somebody has to change it."""
+    """Servers, stream or consumer are not there, or cannot be used as they are."""
 
 
 async def consume(consumption: Consumption, accept: Accept, progress: Progress) -> None:
@@ -81,23 +80,45 @@ async def consume(consumption: Consumption, accept: Accept, progress: Progress) 
 async def _pull(
     consumption: Consumption, accept: Accept, progress: Progress, stopping: asyncio.Event
 ) -> None:
-    async def unneeded(_error: Exception) -> None:
-        """What goes wrong is raised as well; by itself the client would log it with its trace."""
-
-    client = await nats.connect(
-        list(consumption.servers),
-        name="trailhound",
-        error_cb=unneeded,
-        # One place tries again: `keep_pulling`.
-        allow_reconnect=False,
-        user_credentials=consumption.credentials or None,
-        tls=consumption.tls,
-        connect_timeout=10,
-    )
+    client = Client()
     try:
-        await _Puller(client, consumption, accept, progress, stopping).run()
+        reasons = await _connect(client, consumption)
+        await _Puller(client, consumption, accept, progress, stopping).run(reasons)
     finally:
-        await client.close()
+        await client.close()  # where it could not connect it may still hold a socket
+
+
+async def _connect(client: Client, consumption: Consumption) -> list[Exception]:
+    """Connect; return where errors will stand that belong to no call, as what is not allowed."""
+    reasons: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        # By itself the client would log it with its trace.
+        reasons.append(error)
+
+    try:
+        await client.connect(
+            list(consumption.servers),
+            name="trailhound",
+            error_cb=note,
+            # One place tries again: `keep_pulling`. Here each server is tried, and no more.
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            user_credentials=consumption.credentials or None,
+            tls=consumption.tls,
+            connect_timeout=10,
+        )
+    except NoServersError:
+        raise Unfit(
+            f"no server can be reached: {reasons[-1]}" if reasons else "no server"
+        ) from None
+    except (Error, OSError):
+        raise
+    except Exception as error:  # of many kinds, for what a file of credentials may hold
+        raise Unfit(f"the credentials cannot be used ({type(error).__name__})") from None
+    reasons.clear()
+    return reasons
 
 
 async def _consumer(context: JetStreamContext, consumption: Consumption) -> ConsumerInfo:
@@ -144,8 +165,8 @@ class _Puller:
         self._missing = 0, 0
         """Number of the last message that was delivered, and how many behind it are gone."""
 
-    async def run(self) -> None:
-        """Fetch until told to stop."""
+    async def run(self, reasons: list[Exception]) -> None:
+        """Fetch until told to stop; raise what comes to stand among `reasons`."""
         consumption = self._consumption
         await self._measure(await _consumer(self._context, consumption))
         # Where more comes than that, the client drops it, and it is delivered again.
@@ -155,6 +176,8 @@ class _Puller:
         count = max(1, min(_FETCH_MESSAGES, _FETCH_BYTES // max(1, self._client.max_payload)))
         measured_s = time.monotonic()
         while not self._stopping.is_set():
+            if reasons:
+                raise Unfit(str(reasons[-1]))
             if time.monotonic() - measured_s >= _MEASURE_SECONDS:
                 measured_s = time.monotonic()
                 await self._measure(await subscription.consumer_info())

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from trailhound.intake.arrivals import Accept
 from trailhound.intake.pulling import Progress
@@ -100,6 +101,9 @@ def _consumption(settings: Settings) -> "Consumption":
     from trailhound.intake.nats import Consumption  # noqa: PLC0415 - an extra
 
     nats = settings.nats
+    if not all(map(_is_nats, nats.servers)):
+        # They may hold passwords, so none is shown.
+        raise TrailhoundError("[nats] a server is no URL, such as nats://nats-1.example:4222")
     if nats.credentials and not Path(nats.credentials).is_file():
         raise TrailhoundError(f"[nats] there is no file {nats.credentials}")
     return Consumption(
@@ -111,6 +115,18 @@ def _consumption(settings: Settings) -> "Consumption":
         nats.credentials,
         _tls(nats),
     )
+
+
+def _is_nats(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return (
+            parts.scheme in ("nats", "tls", "ws", "wss")
+            and parts.port != 0
+            and bool(parts.hostname)
+        )
+    except ValueError:
+        return False
 
 
 def _buckets(settings: Settings) -> "Buckets":
