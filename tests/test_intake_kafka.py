@@ -6,6 +6,7 @@ for tests, over real connections.
 
 import asyncio
 import gzip
+import json
 import signal
 import sys
 import time
@@ -274,6 +275,18 @@ def test_serve_consumes_and_tells_how_far_it_is(apache: Broker, tmp_path: Path) 
     while not all(line in serving.get("/metrics") for line in wanted):
         assert time.monotonic() < until_s, serving.get("/metrics").decode() + serving.log
         time.sleep(0.1)
+    fetching = json.loads(serving.get("/status"))["fetching"]
+    assert fetching == [
+        {
+            "intake": "kafka",
+            "connected": True,
+            "waiting": False,
+            "errors": 0,
+            "lag": {"audit/0": 0},
+            "lost": {},
+            "skipped": {},
+        }
+    ]
     assert serving.stop() == 0
     assert apache.committed("audit", "serve") == 51
     assert "rror" not in serving.log

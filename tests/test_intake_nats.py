@@ -19,10 +19,18 @@ import nats_accounts
 import once
 from serving import Serving
 from trailhound.cli.main import main
+from trailhound.intake import arrivals, pulling
 from trailhound.intake import nats as intake
 from trailhound.intake.arrivals import Arrival, Full
 from trailhound.intake.nats import Consumption
 from trailhound.intake.pulling import Progress
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(pulling, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(intake, "_FETCH_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="module")

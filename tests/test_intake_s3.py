@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
@@ -27,12 +28,15 @@ import brokers
 import once
 from serving import Serving
 from trailhound.cli.main import main
+from trailhound.intake import arrivals
 from trailhound.intake.arrivals import Arrival, Full
-from trailhound.intake.pulling import Progress
-from trailhound.intake.s3 import bucket
+from trailhound.intake.pulling import Progress, in_thread
+from trailhound.intake.s3 import asking, bucket
 from trailhound.intake.s3.layout import day_of, is_digest, starts
+from trailhound.intake.s3.listing import write_down
 from trailhound.intake.s3.notices import Unknown, read_notice
 from trailhound.intake.s3.places import Buckets, places_of
+from trailhound.intake.s3.reading import Reader
 from trailhound.intake.s3.work import Found, Work
 from trailhound.model.errors import TrailhoundError
 
@@ -40,7 +44,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest"}
 
 
 @pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "_NOTICE_SECONDS", 1)
     for name, value in {**KEYS, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
 
@@ -445,6 +451,27 @@ def test_work_is_each_object_once_and_the_oldest_first(tmp_path: Path) -> None:
     work.close()
 
 
+def test_what_is_not_in_listings_any_more_is_forgotten_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(tmp_path / "w")
+    shown, gone = Found("b", "shown", "e1"), Found("b", "gone", "e2")
+    for found in (shown, gone):
+        work.add([found])
+        work.finish(found, found.etag)
+    start_s, start = time.time(), time.monotonic()
+    for day in range(1, 60):
+        passed = day * 24 * 3600.0
+        monkeypatch.setattr(time, "time", lambda passed=passed: start_s + passed)
+        monkeypatch.setattr(time, "monotonic", lambda passed=passed: start + passed)
+        assert work.add([shown]) == (0, 0)
+        work.forget()
+    monkeypatch.undo()
+    assert work.is_read(shown)
+    assert not work.is_read(gone)
+    work.close()
+
+
 def test_settings_that_are_mistakes_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -470,6 +497,48 @@ def _settings(endpoint: str, name: str, folder: Path, more: str = "", s3: str = 
         f'{more}{once.rules(folder)}\n[s3]\nbuckets = ["s3://{name}/"]\nendpoint = "{endpoint}"\n'
         f"list_seconds = 0.5\n{s3}\n"
     )
+
+
+def test_what_was_written_before_the_day_is_left_until_another_day_is_set(tmp_path: Path) -> None:
+    work, progress = Work(tmp_path / "w"), Progress("s3")
+    old = Found("b", "old.json", "e", "", 2, 5)
+    write_down([old], Buckets((("b", ""),), since_ns=6), work, progress)
+    assert work.take() is None
+    write_down([old], Buckets((("b", ""),), since_ns=5), work, progress)
+    assert work.take() is not None
+    work.close()
+
+
+def test_what_may_not_be_read_waits_and_holds_nothing_up(endpoint: str, tmp_path: Path) -> None:
+    fill(endpoint, "refused", {"a.json": b"{}", "b.json": b'{"n":1}'})
+    real = client(endpoint)
+
+    class Refusing:
+        """A store that refuses one object, as where its key of KMS is not ours."""
+
+        def get_object(self, **arguments: str) -> Any:
+            if arguments["Key"] == "a.json":
+                answer = {"Error": {"Code": "AccessDenied", "Message": "no kms:Decrypt"}}
+                raise ClientError(answer, "GetObject")  # type: ignore[arg-type]
+            return real.get_object(**arguments)
+
+    taken, progress = Taken(), Progress("s3")
+    work = Work(tmp_path / "s3.sqlite")
+    work.add([Found("refused", "a.json", modified_ns=1), Found("refused", "b.json", modified_ns=2)])
+
+    async def run() -> None:
+        reader = Reader(Refusing(), work, progress)
+        task = asyncio.create_task(in_thread("reader", reader.run, taken))
+        await until(lambda: work.waiting["refused"] == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    assert taken.data == [b'{"n":1}']
+    assert progress.errors == 1
+    assert work.take() is None  # not before half a minute
+    work.close()
 
 
 @pytest.mark.slow

@@ -109,6 +109,8 @@ def _configuration(subscription: Subscription) -> dict[str, Any]:
         "fetch.max.bytes": 16 * 1024 * 1024,
         "reconnect.backoff.max.ms": 10_000,
         "statistics.interval.ms": _STATISTICS_MS,
+        # A topic that is made later is found within so long.
+        "topic.metadata.refresh.interval.ms": 30_000,
         **subscription.options,
         "bootstrap.servers": ",".join(subscription.brokers),
         "group.id": subscription.group,

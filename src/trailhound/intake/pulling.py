@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ _GRACE_SECONDS = 3.0
 """How long records in hand may take to get to disk when the intake is to end."""
 _STOP_SECONDS = 20
 """How long an intake may take to end; what it has not acknowledged by then comes again."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _changing = threading.Lock()
 _log = logging.getLogger(__name__)
 
@@ -53,8 +51,7 @@ class Progress:
         with _changing:
             self.connected = False
             self.errors += 1
-        # Servers have their say in it, and keys of objects.
-        _log.warning("%s: %s", self.intake, _CONTROL.sub(" ", what))
+        _log.warning("%s: %s", self.intake, what)
 
     def skip(self, kind: str, count: int) -> None:
         """Note what is no log."""

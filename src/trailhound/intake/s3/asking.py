@@ -89,6 +89,7 @@ class Asker:
         if time.monotonic() - self._measured_s < _MEASURE_SECONDS:
             return
         self._measured_s = time.monotonic()
+        self._work.forget()
         try:
             answer = self._client.get_queue_attributes(
                 QueueUrl=self._queue, AttributeNames=["ApproximateNumberOfMessages"]

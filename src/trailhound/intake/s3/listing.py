@@ -9,10 +9,10 @@ from trailhound.intake.s3.layout import day_of, is_digest, starts
 from trailhound.intake.s3.places import Buckets
 from trailhound.intake.s3.work import Found, Work
 
-_FULL_SECONDS = 3600.0
+_WHOLE_SECONDS = 3600.0
 """How often a bucket is listed whole where short listings do in between."""
 _LISTING_SHARE = 10
-"""Time between two listings, in times that the last one took, at least."""
+"""Time between two whole listings, in times that the last one took, at least."""
 _PLACES = 10_000
 """With more places that have days than this, a bucket is always listed whole."""
 
@@ -35,16 +35,19 @@ class Lister:
         newest: dict[str, str] = {}
         while not hand.stopping.is_set():
             begun = time.monotonic()
-            if not newest or begun - whole_s >= _FULL_SECONDS:
-                whole_s = begun
+            pause = self._buckets.list_seconds
+            if not newest or begun >= whole_s:
                 newest = self._whole(hand)
-                self._work.forget()
+                took = time.monotonic() - begun
+                whole_s = begun + max(_WHOLE_SECONDS, _LISTING_SHARE * took)
+                if not newest:
+                    pause = max(pause, _LISTING_SHARE * took)
             else:
                 for prefix, after in starts(newest):
                     for keys in self._pages(hand, prefix, after):
                         _note_days(keys, newest)
-            took = time.monotonic() - begun
-            hand.stopping.wait(max(self._buckets.list_seconds, _LISTING_SHARE * took))
+            self._work.forget()
+            hand.stopping.wait(pause)
 
     def _whole(self, hand: Hand) -> dict[str, str]:
         """List all; return the newest day of each place where short listings are worth it."""
@@ -81,11 +84,12 @@ class Lister:
 
 def write_down(found: Sequence[Found], buckets: Buckets, work: Work, progress: Progress) -> None:
     """Note objects for reading; those that are no logs are counted, each once."""
-    kinds: dict[str, list[Found]] = {"": [], "digest": [], "empty": [], "older": []}
+    kinds: dict[str, list[Found]] = {"": [], "digest": [], "empty": []}
     for item in found:
-        kinds[_kind(item, buckets)].append(item)
-    wanted = kinds.pop("")
-    work.add(wanted)
+        # An earlier day may be asked for later, so these are not noted at all.
+        if not 0 < item.modified_ns < buckets.since_ns:
+            kinds[_kind(item)].append(item)
+    work.add(kinds.pop(""))
     for kind, items in kinds.items():
         _, fresh = work.add((), items)
         if fresh:
@@ -93,12 +97,10 @@ def write_down(found: Sequence[Found], buckets: Buckets, work: Work, progress: P
     progress.lag = work.waiting
 
 
-def _kind(item: Found, buckets: Buckets) -> str:
+def _kind(item: Found) -> str:
     if is_digest(item.key):
         return "digest"
-    if item.size_bytes == 0 or item.key.endswith("/"):
-        return "empty"
-    return "older" if 0 < item.modified_ns < buckets.since_ns else ""
+    return "empty" if item.size_bytes == 0 or item.key.endswith("/") else ""
 
 
 def _note_days(keys: Sequence[str], newest: dict[str, str]) -> bool:

@@ -44,7 +44,8 @@ class Reader:
             except ClientError as error:
                 self._refused(pending, error, hand)
             except BaseException:
-                self._work.give_back(pending.found, _retry_s(pending))
+                # The way there is at fault, most likely; others come first all the same.
+                self._work.give_back(pending.found, _RETRY_SECONDS[0])
                 raise
             self._progress.lag = self._work.waiting
 
@@ -93,15 +94,13 @@ class Reader:
             else:
                 self._work.give_back(found)
             return
-        self._work.give_back(found, _retry_s(pending))
         if code not in _REFUSED and not code.startswith("KMS."):
+            self._work.give_back(found, _RETRY_SECONDS[0])
             raise error
+        tries = min(pending.tries, len(_RETRY_SECONDS) - 1)
+        self._work.give_back(found, _RETRY_SECONDS[tries])
         self._progress.failed(f"{place!r}: {error}")
         hand.stopping.wait(_REFUSED_SECONDS)  # the next may be refused as well
-
-
-def _retry_s(pending: Pending) -> float:
-    return _RETRY_SECONDS[min(pending.tries, len(_RETRY_SECONDS) - 1)]
 
 
 def _arrivals(

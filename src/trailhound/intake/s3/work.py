@@ -68,6 +68,7 @@ class Work:
         """
         self._lock = threading.Condition()
         self._reading: set[Found] = set()
+        self._forgot_s = time.monotonic()
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -172,9 +173,15 @@ class Work:
                 )
 
     def forget(self) -> None:
-        """Forget objects that have been in no listing for a month."""
+        """Forget objects that have been in no listing for a month; once a day.
+
+        Not on the first day: what a listing has not yet shown again is known still.
+        """
         before = int(time.time()) // _DAY_SECONDS - _FORGET_DAYS
         with self._lock:
+            if time.monotonic() - self._forgot_s < _DAY_SECONDS:
+                return
+            self._forgot_s = time.monotonic()
             self._db.execute("DELETE FROM read WHERE seen_day < ?", (before,))
 
     def _known(self, found: Found, today: int) -> bool:

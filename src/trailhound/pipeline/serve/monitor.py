@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def routes(
                     }
                     for place in report.places
                 ],
+                "fetching": [asdict(pull) for pull in condition.pulls],
                 "late": [_late(one, settings.lake_folder) for one in report.late],
             }
         )
