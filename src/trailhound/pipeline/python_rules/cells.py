@@ -221,6 +221,7 @@ class Cell:
     ):
         self.program = program
         self.used_s = 0.0
+        self._since = time.monotonic()
         self._zygote = zygote
         self._limits = limits
         self._answers = msgspec.json.Decoder(PythonAnswer)
@@ -289,7 +290,7 @@ class Cell:
             self.used_s += time.monotonic() - began
 
     def _receive(self, decoder: msgspec.json.Decoder[_Said]) -> _Said:
-        began = time.monotonic()
+        self._since = began = time.monotonic()
         until = began + self._limits.wall_s
         heard = self._heard
         while True:
@@ -324,6 +325,7 @@ class Cell:
 
     def _died(self) -> CellEnded:
         """Tell of a cell that ended by itself, or was ended by the kernel."""
+        took_s = time.monotonic() - self._since
         where = self._last_words()
         status = self.end()
         if status == -signal.SIGVTALRM:
@@ -334,6 +336,9 @@ class Cell:
             reason = "the process was killed, or closed its socket"
         elif status < 0:
             reason = f"the process died of {signal.Signals(-status).name}"
+            if took_s > self._limits.cpu_s:
+                # Telling the line of what does not listen can itself fail.
+                reason += f" after {took_s:.1f} s"
         else:
             reason = "the process ended itself"
         return self._ended(reason, where)

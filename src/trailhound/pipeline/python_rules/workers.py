@@ -27,7 +27,7 @@ _IDLE_BYTES = 1 << 30
 _BATCH_DOCUMENTS = 128
 _BATCH_BYTES = 1 << 20
 _FIRST_EVENTS = 1000
-_ALLOWANCE_S = 20.0
+_ALLOWANCE_S = 10.0
 _ALLOWANCE_EVENT_S = 0.02
 _NOT_JSON = "the event is not plain JSON data"
 
@@ -71,7 +71,7 @@ class PythonWorkers:
     rule, what one event leaves in its globals is there for the next one, as in Panther.
 
     A rule that cannot be loaded, that failed on each of its first 1,000 events, or that takes more
-    than 20 s and 20 ms an event in all, is switched off: `costs` says why and counts what it has
+    than 10 s and 20 ms an event in all, is switched off: `costs` says why and counts what it has
     not judged. Failures alone do not switch a rule off that ever judged an event, or whoever
     writes the log could.
 
