@@ -70,3 +70,4 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, left: int) 
     assert serving.stop() == 0
     assert told(serving) == told(plain)
     check_kept(serving, lines)
+    assert "Traceback" not in serving.log

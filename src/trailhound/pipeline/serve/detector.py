@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
             journal.close()
     except TrailhoundError as error:
         _log.error("%s", error)
+        raise SystemExit(2) from None
+    except (OSError, sqlite3.OperationalError) as error:
+        # A full disk, as a rule: the service starts this anew until there is room.
+        _log.error("%s cannot be written: %s", folder, error)
         raise SystemExit(2) from None
     finally:
         os.close(lock)
