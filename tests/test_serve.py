@@ -116,8 +116,8 @@ def _disturbed(serving: Serving, lines: list[bytes], kills: int, seed: int, paus
             serving.start()
     done.set()
     sender.join()
-    serving.wait()
-    until = time.monotonic() + 60
+    serving.wait(180)
+    until = time.monotonic() + 180
     while serving.ask("GET", "/readyz").status != 200:
         assert time.monotonic() < until, serving.log
         time.sleep(0.1)

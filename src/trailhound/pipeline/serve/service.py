@@ -27,7 +27,6 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.serve import listeners, monitor, systemd, talk
 from trailhound.pipeline.serve.certificates import Certificates
 from trailhound.pipeline.serve.condition import Condition
-from trailhound.pipeline.serve.detector import detect
 from trailhound.pipeline.serve.receiving import Receiving
 from trailhound.pipeline.serve.settings import Settings
 
@@ -191,7 +190,7 @@ class _Detector:
         context = get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(
-            target=detect, args=(self._settings, there), name="trailhound-detector", daemon=True
+            target=_detect, args=(self._settings, there), name="trailhound-detector", daemon=True
         )
         process.start()
         there.close()
@@ -239,6 +238,13 @@ def _access(settings: Settings) -> Access:
             f"the access file {settings.access} lets nobody in: `trailhound token` adds a grant"
         )
     return access
+
+
+def _detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
+    # Rules, lake and ledger take their time to load; who only takes records in need not wait.
+    from trailhound.pipeline.serve.detector import detect  # noqa: PLC0415
+
+    detect(settings, connection)
 
 
 def _locked(folder: Path) -> int:
