@@ -20,11 +20,13 @@ import elasticsearch
 import elasticsearch.helpers
 import pytest
 import zstandard
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trailhound.intake.arrivals import Arrival, Full
 from trailhound.intake.http import body, hooks, json_lines, kubernetes, otlp, server, splunk
+from trailhound.intake.http import elasticsearch as elasticsearch_route
 from trailhound.intake.http.access import Access, Grant, load_access, new_token
 from trailhound.model.errors import TrailhoundError
 
@@ -332,6 +334,54 @@ def test_what_filebeat_sends_is_understood() -> None:
     kinds = [next(iter(item.values()))["status"] for item in answer["items"]]
     assert kinds == [201, 400, 400]
     assert taken.data == [EVENT]
+
+
+LINES = st.sampled_from(
+    [b'{"index":{"_index":"a","_id":"1"}}', b'{"create":{}}', b'{"delete":{"_id":2}}', b"{}", b"",
+     b'{"update":{"_index":{"a":1}}}', b'{"index":1}', b'{"index":{},"create":{}}', b"[]", EVENT]
+) | st.binary(max_size=20)  # fmt: skip
+
+
+@given(st.lists(LINES, max_size=8).map(b"\n".join))
+def test_no_bulk_body_raises_or_loses_a_document(wire: bytes) -> None:
+    with contextlib.suppress(web.HTTPBadRequest):
+        items = elasticsearch_route.items_of(wire, "i")
+        documents = [document for *_, document in items if document is not None]
+        actions = len(items)
+        assert actions + len(documents) == len(
+            [line for line in wire.split(b"\n") if line.strip(b"\r")]
+        )
+        for action, _, _, document in items:
+            elasticsearch_route._refused(action, document)
+
+
+def _holding(key: str, items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(items, max_size=3).map(lambda values: {key: {"values": values}})
+
+
+VALUES = st.recursive(
+    st.sampled_from([{"stringValue": "a"}, {"intValue": "7"}, {"intValue": 1.5}, {"boolValue": 1},
+                     {"doubleValue": "x"}, {"bytesValue": "YQ"}, {"intValue": "9" * 5000},
+                     {"doubleValue": 1e308}, {}, None, 3, "text", []]),
+    lambda inner: _holding("arrayValue", inner)
+    | _holding("kvlistValue", inner.map(lambda value: {"key": "k", "value": value})),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(
+    st.binary(max_size=80),
+    VALUES,
+    st.sampled_from([0, "1778000000000000000", -1, "x", None, 1e19, True, "9" * 5000]),
+)
+def test_no_export_raises_anything_but_malformed(wire: bytes, value: Any, moment: Any) -> None:
+    record = {"timeUnixNano": moment, "body": value, "attributes": [{"key": "k", "value": value}]}
+    export = {"resourceLogs": [{"resource": {}, "scopeLogs": [{"logRecords": [record]}]}]}
+    for sent, protobuf in ((wire, True), (wire, False), (json.dumps(export).encode(), False)):
+        with contextlib.suppress(otlp._Malformed):
+            for data, beside in otlp.records_of(sent, protobuf=protobuf):
+                assert isinstance(data, bytes)
+                assert all(isinstance(text, str) for text in beside.values())
 
 
 def test_a_bulk_body_without_actions_is_refused() -> None:

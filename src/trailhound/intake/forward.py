@@ -30,6 +30,8 @@ CHUNK_BYTES = 64 * 1024 * 1024
 _HANDSHAKE_SECONDS = 30
 _RETRY_SECONDS = 0.5
 _EVENT_TIME = 0
+# A map may have a map for a key, which Python's cannot have.
+_NO_MESSAGE = (ValueError, TypeError, msgpack.UnpackException)
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +132,7 @@ class _Connection:
                 return self._unpacker.unpack()
             except msgpack.OutOfData:
                 pass
-            except (ValueError, msgpack.UnpackException) as error:
+            except _NO_MESSAGE as error:
                 raise Malformed(f"no MessagePack: {error}") from None
             data = await self._reader.read(256 * 1024)
             if not data:
@@ -215,7 +217,7 @@ def _packed(data: bytes, options: Any) -> Iterator[Any]:
         yield from unpacker
         if unpacker.tell() != len(data):
             raise Malformed("a packed entry that breaks off")
-    except (ValueError, msgpack.UnpackException) as error:
+    except _NO_MESSAGE as error:
         raise Malformed(f"packed entries: {error}") from None
 
 
