@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailhound.pipeline.python_rules.cell import seccomp
-from trailhound.pipeline.python_rules.cells import Limits
 from trailhound.pipeline.python_rules.workers import PythonWorkers
+from trailhound.pipeline.python_rules.zygotes import Limits
 from trailhound.rules.python import PythonProgram
 
 FOLDER = Path(__file__).parent / "python_rules"

@@ -1,28 +1,17 @@
 """Processes that judge events with one program each, and what is said over their sockets."""
 
-import importlib.util
-import json
 import marshal
-import os
 import re
-import resource
 import select
 import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-import trailhound
-from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.python_rules.cell.packages import COMPUTING
+from trailhound.pipeline.python_rules.zygotes import Limits, Mode, Zygote, resident_bytes
 from trailhound.rules.python import (
     FUNCTIONS,
     Function,
@@ -31,15 +20,9 @@ from trailhound.rules.python import (
     PythonProgram,
 )
 
-_BOOT = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from trailhound.pipeline.python_rules.cell import zygote; "
-    "sys.path.remove(sys.argv[1]); zygote.main(int(sys.argv[2]))"
-)
 _FRAME_BYTES = 1 << 20
 _LAST_WORDS_BYTES = 1 << 16
 _LAST_WORDS_S = 0.5
-_START_S = 60.0
 # What a fault handler begins with, where a frame would begin with its length.
 _WORDS = (b"Fatal Python error", b"Current thread", b"Stack (most recent")
 # What the cell cuts its answers to, with room for how it says so.
@@ -49,22 +32,6 @@ _REASON_CHARACTERS = 1000
 _SEVERITIES = ("INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL", "DEFAULT")
 _FRAME_OF_TRACE = re.compile(r'File "([^"\n]*)", line (\d+) in (\S+)')
 _Said = TypeVar("_Said")
-
-Mode = Literal["judge", "test", "mock"]
-"""What a process is for: events; tests; tests in which names are replaced."""
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """What one program may use."""
-
-    cpu_s: float = 1.0
-    """Processor time of one function on one event; in C code that does not listen, twice that."""
-    wall_s: float = 20.0
-    """Time until an answer, which ends what waits instead of computing."""
-    memory_bytes: int = 512 << 20
-    """Address space, the interpreter included."""
-    life_cpu_s: int = 120
-    """Processor time of a process; it is replaced well before."""
 
 
 class Trial(Struct, frozen=True):
@@ -79,15 +46,6 @@ class _Start(Struct):
     failed: PythonError | None = None
 
 
-class Fences(Struct):
-    """What the kernel here gives to hold foreign code."""
-
-    no_seccomp: str
-    """Why there is no seccomp; empty where there is."""
-    namespaces: bool
-    """Whether the network of the machine is out of sight, too."""
-
-
 class CellEnded(Exception):
     """A cell died, hung, or said what no cell says."""
 
@@ -99,108 +57,6 @@ class CellEnded(Exception):
 
 class NotLoaded(CellEnded):
     """A program cannot be loaded, and never will."""
-
-
-class Zygote:
-    """The process that cells are forked from. It lives until it is closed.
-
-    Raises:
-        TrailhoundError: It does not start.
-    """
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        root = str(Path(trailhound.__file__).parent.parent)
-        environment = {"TZ": "UTC"}
-        if "LD_LIBRARY_PATH" in os.environ:
-            # Some interpreters do not start without; it is taken away once they have.
-            environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, root, str(theirs.fileno())],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                cwd="/",
-            )
-        self._lock = threading.Lock()
-        self._talk = ours
-        ours.settimeout(_START_S)
-        try:
-            self.fences = msgspec.json.decode(self._line(), type=Fences)
-        except (OSError, msgspec.MsgspecError):
-            ours.close()
-            self._process.kill()
-            _, complaint = self._process.communicate()
-            last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-            reason = last[0] if last else f"exit code {self._process.returncode}"
-            raise TrailhoundError(f"rules in Python cannot run: {reason}") from None
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-        self.resident_bytes = _resident_bytes(self._process.pid)
-        self._folders = _folders_of(COMPUTING)
-
-    def cell(self, limits: Limits, mode: Mode) -> tuple[int, socket.socket]:
-        """Fork a cell; return its process id and our end of its socket."""
-        ours, theirs = socket.socketpair()
-        wanted = {
-            "mode": mode,
-            "folders": self._folders,
-            "cpu_s": limits.cpu_s,
-            "memory_bytes": limits.memory_bytes,
-            "life_cpu_s": limits.life_cpu_s,
-        }
-        request = b"new " + json.dumps(wanted).encode()
-        try:
-            with theirs, self._lock:
-                socket.send_fds(self._talk, [request], [theirs.fileno()])
-                return int(self._line()), ours
-        except OSError:
-            ours.close()
-            raise
-
-    def last_words(self, pid: int) -> None:
-        """Have a cell tell where it is, if it still can."""
-        self._asked(b"ask", pid)
-
-    def end(self, pid: int) -> int:
-        """Kill a cell, if it still lives; return how it ended: exit code, or minus the signal."""
-        return self._asked(b"end", pid)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
-
-    def close(self) -> None:
-        """End it, and with it every cell."""
-        self._talk.close()
-        try:
-            self._process.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _asked(self, verb: bytes, pid: int) -> int:
-        try:
-            with self._lock:
-                self._talk.sendall(b"%b %d" % (verb, pid))
-                return int(self._line())
-        except OSError:
-            # Cells end with it.
-            return -signal.SIGKILL
-
-    def _line(self) -> bytes:
-        line = b""
-        while not line.endswith(b"\n"):
-            part = self._talk.recv(4096)
-            if not part:
-                raise ConnectionError("the process that starts rules in Python has ended")
-            line += part
-        return line
 
 
 class Cell:
@@ -270,7 +126,7 @@ class Cell:
 
     def memory_bytes(self) -> int:
         """Return about how much memory it has beyond what it shares with the zygote."""
-        return max(_resident_bytes(self._pid) - self._zygote.resident_bytes, 0)
+        return max(resident_bytes(self._pid) - self._zygote.memory_bytes, 0)
 
     def end(self) -> int:
         """Kill it; return how it ended: exit code, or minus the signal."""
@@ -370,25 +226,6 @@ class Cell:
                 # The outermost is the last that names one.
                 function = next((known for known in FUNCTIONS if known == name), function)
         return CellEnded(PythonError(function, reason, line))
-
-
-def _folders_of(packages: Iterable[str]) -> list[str]:
-    """Return where those packages are that are installed."""
-    found: dict[str, None] = {}
-    for package in packages:
-        spec = importlib.util.find_spec(package)
-        for place in (spec.submodule_search_locations if spec else None) or ():
-            found[str(Path(place).parent)] = None
-    return list(found)
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_bytes().split()[1]
-    except OSError:
-        # It is gone, or this is no Linux.
-        return 0
-    return int(pages) * resource.getpagesize()
 
 
 def _plausible(answer: PythonAnswer) -> bool:

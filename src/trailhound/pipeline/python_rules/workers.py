@@ -11,15 +11,8 @@ from typing import Any, Self
 from msgspec import Struct
 
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.python_rules.cells import (
-    Cell,
-    CellEnded,
-    Limits,
-    Mode,
-    NotLoaded,
-    Trial,
-    Zygote,
-)
+from trailhound.pipeline.python_rules.cells import Cell, CellEnded, NotLoaded, Trial
+from trailhound.pipeline.python_rules.zygotes import Limits, Mode, Zygote
 from trailhound.rules.python import PythonAnswer, PythonError, PythonProgram
 
 _CELLS = 256

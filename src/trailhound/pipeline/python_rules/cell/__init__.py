@@ -1,1 +1,1 @@
-"""What runs inside the sandbox: standard library only, started by path, never imported outside."""
+"""What runs in the processes of rules: standard library only, and nothing else of Trailhound."""
