@@ -94,6 +94,9 @@ def test_logs_are_one_object_a_line(tmp_path: Path) -> None:
         sender.sendall(msgpack.packb(["PING", "x\n\x1b[31m", "s", "d", "u", "p"]))
         while sender.recv(4096):
             pass
+    with socket.create_connection(("127.0.0.1", serving.port), 10) as sender:
+        sender.sendall(b"GET / HTTP/1.1\r\nX: \0\r\n\r\n")
+        assert sender.recv(4096).startswith(b"HTTP/1.0 400")
     assert serving.stop() == 0
     lines = [json.loads(line) for line in serving.log.splitlines()]
     assert {line["process"] for line in lines} <= {"serve", "detector"}
@@ -101,6 +104,8 @@ def test_logs_are_one_object_a_line(tmp_path: Path) -> None:
     said = [line["message"] for line in lines]
     assert f"forward on 127.0.0.1:{port}" in said
     assert any("shared_key mismatch" in message for message in said)
+    assert any("it is no HTTP" in message for message in said)
+    assert not any("exception" in line for line in lines)
     assert "hush" not in serving.log
 
 

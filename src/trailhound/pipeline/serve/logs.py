@@ -24,6 +24,16 @@ def set_up(form: LogFormat, process: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json(process) if form == "json" else _Text(process))
     logging.basicConfig(handlers=[handler], level="INFO", force=True)
+    logging.getLogger("aiohttp.server").addFilter(_in_a_line)
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    """Say in a line that a request was no HTTP: aiohttp takes it for an error of ours."""
+    kind = record.exc_info[0] if record.exc_info else None
+    if kind is not None and kind.__module__ == "aiohttp.http_exceptions":
+        record.msg, record.args = f"{record.getMessage()}: it is no HTTP", ()
+        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+    return True
 
 
 class _Text(logging.Formatter):
