@@ -1,6 +1,6 @@
 """The columns of a stored event, and what of a document has a column of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -107,6 +107,20 @@ _ODD = object()
 _TYPES = {"text": "VARCHAR", "integer": "BIGINT"}
 
 
+def _joined(path: Path) -> tuple[tuple[str, ...], ...]:
+    """Return, for each step of a path, the keys that join it with those behind it."""
+    return tuple(
+        tuple(".".join(path[step:end]) for end in range(step + 2, len(path) + 1))
+        for step in range(len(path))
+    )
+
+
+_FIELDS = {
+    source: tuple((path, _joined(path), kind) for path, kind in fields)
+    for source, fields in PROMOTED.items()
+}
+
+
 def promoted_columns(source: str) -> tuple[tuple[str, str], ...]:
     """Return the names and types of the columns that a source's files have besides."""
     return tuple((f"doc.{'.'.join(path)}", _TYPES[kind]) for path, kind in PROMOTED.get(source, ()))
@@ -129,7 +143,7 @@ def row_of(arrival: Arrival) -> tuple[Any, ...]:
         views, views_exact = encode(others)
         # A view holds its documents in a list, which is no list inside a list.
         exact = exact and views_exact
-    promoted = [_promote(event.document, p, k) for p, k in PROMOTED.get(event.source, ())]
+    promoted = [_promote(event.document, *field) for field in _FIELDS.get(event.source, ())]
     odd = any(value is _ODD for value in promoted)
     raw = arrival.raw
     return (
@@ -172,15 +186,18 @@ def _is_document(event: Event, view: Iterable[Mapping[str, Any]]) -> bool:
     return len(documents) == 1 and documents[0] is event.document
 
 
-def _promote(document: Mapping[str, Any], path: Path, kind: Kind) -> Any:
+def _promote(
+    document: Mapping[str, Any], path: Path, joined: Sequence[Sequence[str]], kind: Kind
+) -> Any:
     """Read a field that has one value of its kind, or none; `_ODD` for everything else."""
     node: Any = document
-    for step, key in enumerate(path):
+    for key, others in zip(path, joined, strict=True):
         if not isinstance(node, dict):
             return _ODD if isinstance(node, list | tuple) else None
         # A key that joins several steps is another way to the field.
-        if any(".".join(path[step:end]) in node for end in range(step + 2, len(path) + 1)):
-            return _ODD
+        for other in others:
+            if other in node:
+                return _ODD
         if key not in node:
             return None
         node = node[key]
