@@ -114,22 +114,22 @@ def test_holds_beat_retention(tmp_path: Path) -> None:
     with Writer(tmp_path) as writer:
         for day in (1, 2, 3, 10):
             writer.append(arrivals(1, 2, day=day))
-        writer.hold(Hold("case", "test", 2 * DAY_NS, 2 * DAY_NS + DAY_NS - 1, "why", 0))
+        writer.catalogue.place(Hold("case", "test", 2 * DAY_NS, 2 * DAY_NS + DAY_NS - 1, "why", 0))
         with pytest.raises(TrailhoundError, match="already"):
-            writer.hold(Hold("case", "", None, None, "", 0))
+            writer.catalogue.place(Hold("case", "", None, None, "", 0))
         assert writer.retain(11 * DAY_NS).files_deleted == 0
         writer.keep("*", 5)
         done = writer.retain(11 * DAY_NS)
         assert (done.files_deleted, done.events_deleted, done.files_held) == (2, 4, 1)
         assert {file.day for file in Lake(tmp_path).files()} == {"1970-01-03", "1970-01-11"}
-        writer.release("case")
+        writer.catalogue.release("case")
         writer.keep("test", 100)
         assert writer.retain(11 * DAY_NS).files_deleted == 0
         writer.keep("test", None)
         assert writer.retain(11 * DAY_NS).files_deleted == 1
         writer.retain(11 * DAY_NS + (GRACE_S + 1) * 10**9)
         with pytest.raises(TrailhoundError, match="no hold named"):
-            writer.release("case")
+            writer.catalogue.release("case")
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
 
 

@@ -13,9 +13,12 @@ from serving import Serving, event_list, sealed, stored
 from trailhound.cli.main import main
 from trailhound.intake.arrivals import Arrival
 from trailhound.lake.lake import Lake
+from trailhound.lake.schema import Arrival as Kept
 from trailhound.lake.sql_shell import ask
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.serve.journal import Journal
+from trailhound.model.events import Event
+from trailhound.model.records import Origin, RawRecord
+from trailhound.pipeline.serve.journal import Batch, Journal
 from trailhound.pipeline.serve.judging import Judge
 from trailhound.pipeline.serve.settings import (
     LakeSettings,
@@ -23,6 +26,8 @@ from trailhound.pipeline.serve.settings import (
     RedactionSettings,
     Settings,
 )
+from trailhound.pipeline.serve.storing import Storing
+from trailhound.sources.decode import Decoder
 
 DEMO = Path(__file__).parents[1] / "examples/demo"
 SECRET = "correct-horse-7"
@@ -204,6 +209,39 @@ def test_what_is_held_back_is_given_out_when_nothing_follows(tmp_path: Path) -> 
         time.sleep(0.1)
     assert serving.stop() == 0
     assert len(stored(serving)) == 1
+
+
+def test_the_lake_is_kept_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    day_ns = 86_400 * 10**9
+    settings = LakeSettings(keep_days={"k8s_audit": 30, "k8s_audti": 1})
+    decoder = Decoder()
+    events = [
+        event
+        for number, line in enumerate(kubernetes(120), 1)
+        for event in decoder.decode(RawRecord(line, Origin("a", number)))
+        if isinstance(event, Event)
+    ]
+    newest_ns = max(event.envelope.time_ns for event in events)
+    lake = Storing(tmp_path / "lake", settings, ["k8s_audit"])
+    assert "names 'k8s_audti', which is no source" in caplog.text
+    lake.keep_house(0, newest_ns)
+    for number, event in enumerate(events, 1):
+        batch = Batch(number, number + 1)
+        assert lake.append([Kept(event)], batch).stored == 1
+        assert lake.append([Kept(event)], batch).replayed
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) == 120
+    lake.keep_house(899, newest_ns)
+    assert Lake(tmp_path / "lake").sources()[0].files == 120
+    lake.keep_house(901, newest_ns)
+    assert Lake(tmp_path / "lake").sources()[0].files == 1
+    place = ["lake", "hold", "case", "--lake", str(tmp_path / "lake")]
+    assert main(place) == 0  # beside the writer
+    lake.keep_house(3601, newest_ns + 31 * day_ns)
+    assert Lake(tmp_path / "lake").sources()[0].events == 120
+    assert main([*place, "--release"]) == 0
+    lake.keep_house(7201, newest_ns + 31 * day_ns)
+    assert not Lake(tmp_path / "lake").sources()
+    lake.close()
 
 
 def test_keeping_can_be_turned_off(tmp_path: Path) -> None:

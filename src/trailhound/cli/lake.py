@@ -247,19 +247,22 @@ def _retain(options: argparse.Namespace) -> int:
 
 
 def _hold(options: argparse.Namespace) -> int:
-    from trailhound.lake.catalogue import Hold  # noqa: PLC0415
-    from trailhound.lake.store import Writer  # noqa: PLC0415 - loads DuckDB
+    from trailhound.lake.catalogue import Catalogue, Hold  # noqa: PLC0415
 
     times = times_of(options)
-    with Writer(_existing(options.lake)) as writer:
+    # Not as the writer: a hold cannot wait until `serve` ends.
+    catalogue = Catalogue(_existing(options.lake), writing=True)
+    try:
         if options.release:
-            writer.release(options.name)
+            catalogue.release(options.name)
         else:
             until = times.until_ns - 1 if times.until_ns is not None else None
             now = time.time_ns()
-            writer.hold(
+            catalogue.place(
                 Hold(options.name, options.source, times.since_ns, until, options.reason, now)
             )
+    finally:
+        catalogue.close()
     print(f"hold {visible(options.name)} is {'released' if options.release else 'in place'}")
     return 0
 

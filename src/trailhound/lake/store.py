@@ -17,7 +17,7 @@ from typing import Self
 import duckdb
 from msgspec import Struct
 
-from trailhound.lake.catalogue import Catalogue, Hold, StoredFile
+from trailhound.lake.catalogue import Catalogue, StoredFile
 from trailhound.lake.quoting import identifier, literal
 from trailhound.lake.schema import COLUMNS, VERSION, Arrival, day_of, promoted_columns, row_of
 from trailhound.model.errors import TrailhoundError
@@ -249,15 +249,16 @@ class Writer:
         """
         now_ns = time.time_ns() if now_ns is None else now_ns
         kept_days = self.catalogue.retention()
-        holds = self.catalogue.holds()
-        due = [
-            file
-            for file in self.catalogue.files()
-            if (days := kept_days.get(file.source, kept_days.get("*"))) is not None
-            and file.last_ns < now_ns - days * _DAY_NS
-        ]
-        deleted = [file for file in due if not any(hold.covers(file) for hold in holds)]
+        # Others may place a hold at any moment: before this, or when it is too late.
         with self.catalogue.changing():
+            holds = self.catalogue.holds()
+            due = [
+                file
+                for file in self.catalogue.files()
+                if (days := kept_days.get(file.source, kept_days.get("*"))) is not None
+                and file.last_ns < now_ns - days * _DAY_NS
+            ]
+            deleted = [file for file in due if not any(hold.covers(file) for hold in holds)]
             self.catalogue.retire(deleted, now_ns)
         self._sweep(now_ns)
         events = sum(file.events for file in deleted)
@@ -267,16 +268,6 @@ class Writer:
         """Say for how many days a source is kept (`*`: every other source); None: for ever."""
         with self.catalogue.changing():
             self.catalogue.set_retention(source, days)
-
-    def hold(self, hold: Hold) -> None:
-        """Place a legal hold."""
-        with self.catalogue.changing():
-            self.catalogue.place(hold)
-
-    def release(self, name: str) -> None:
-        """Release a legal hold."""
-        with self.catalogue.changing():
-            self.catalogue.release(name)
 
     def _sweep(self, now_ns: int | None = None) -> None:
         """Delete retired files that no reader needs any more, and what a killed writer left."""

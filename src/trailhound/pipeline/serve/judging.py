@@ -78,7 +78,9 @@ class Judge:
         self._forwarding = Forwarding(settings.ledger_folder, settings.ledger)
         self._lake: Storing | None = None
         if settings.lake.enabled:
-            self._lake = Storing(settings.lake_folder, settings.lake)
+            self._lake = Storing(
+                settings.lake_folder, settings.lake, [source.name for source in all_sources()]
+            )
         self._open(Held(journal.value("held") or b""))
         self.reload()
 

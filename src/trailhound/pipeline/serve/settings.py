@@ -32,7 +32,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     path: str = ""
     """Folder of the ledger, which must be for `serve` alone. Empty: `ledger` in the state
     folder. Made if missing."""
-    name: str = ""
+    name: Annotated[str, msgspec.Meta(pattern=r"^[^\s+\x00-\x1f]*$")] = ""
     """Names a ledger that is made: `audit.example.com/host-1`. Empty: the name of this host."""
     key_file: str = ""
     """Private key that signs. Empty: beside the ledger, `ledger.key`. Made if missing."""

@@ -1,7 +1,7 @@
 """Events into the lake, batch by batch, and the housekeeping that its one writer does."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trailhound.lake.schema import Arrival
@@ -18,8 +18,13 @@ _log = logging.getLogger(__name__)
 class Storing:
     """The lake of a service."""
 
-    def __init__(self, folder: Path, settings: LakeSettings) -> None:
+    def __init__(self, folder: Path, settings: LakeSettings, sources: Collection[str]) -> None:
         """Open the lake, made where there is none, and say how long its sources are kept.
+
+        Args:
+            folder: where it lies.
+            settings: what is said of it.
+            sources: names of those that are known.
 
         Raises:
             TrailhoundError: another process writes to it, or the folder cannot be used.
@@ -27,6 +32,8 @@ class Storing:
         self._writer = Writer(folder)
         for source in {*self._writer.catalogue.retention(), *settings.keep_days}:
             self._writer.keep(source, settings.keep_days.get(source))
+        for source in settings.keep_days.keys() - {"*", *sources}:
+            _log.warning("keep_days in [lake] names %r, which is no source", source)
         self._batches = 0
         self._compacted_s: float | None = None
         self._retained_s: float | None = None
