@@ -1,5 +1,8 @@
 """Panther's files: what they become, and what is said of what they cannot be."""
 
+import argparse
+import ast
+import inspect
 import json
 import textwrap
 from collections.abc import Mapping
@@ -10,6 +13,10 @@ from hypothesis import strategies as st
 
 from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.panther import DIALECT
+from trailhound.dialects.panther.items import Rejected
+from trailhound.dialects.panther.keypath import key_path
+from trailhound.dialects.panther.pretest import Modules, pretest
+from trailhound.engine.match import matcher
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleSet, dump_books, link, load_books
 from trailhound.rules.ir import Deduplicated, Field, Sequence, Signal, Together
@@ -337,6 +344,30 @@ def test_two_of_one_name_are_told() -> None:
     )
     (error,) = found.errors
     assert error.reason == "same name 'base' as a.py, which is used"
+
+
+@given(st.text("ab.[]*0'\"\\ ", max_size=12))
+def test_any_text_is_a_key_path_or_said_to_be_none(text: str) -> None:
+    try:
+        found = key_path(text)
+    except Rejected:
+        return
+    assert found.path
+    assert found.name == text
+
+
+def test_the_test_before_a_rule_can_be_made_of_any_python() -> None:
+    for module in (argparse, ast, textwrap):
+        tree = ast.parse(inspect.getsource(module))
+        modules = Modules()
+        modules.add("helpers", tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                node.name, node.decorator_list = "rule", []
+                event = (node.args.args or [ast.arg("event")])[:1]
+                node.args = ast.arguments([], event, None, [], [], None, [])
+                for part in pretest(ast.Module([node], []), modules, "AWS.CloudTrail"):
+                    matcher(part)({})
 
 
 yaml_values = st.recursive(

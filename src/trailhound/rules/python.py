@@ -81,8 +81,6 @@ class PythonProgram(Struct, frozen=True, kw_only=True):
     """Modules that it and each of them may import: (name, source)."""
     models: tuple[DataModel, ...] = ()
     """For `event.udm`: the model whose log types hold the event's `p_log_type`."""
-    defaults: tuple[tuple[Function, Any], ...] = ()
-    """What a function that it lacks, or that fails, stands for: those of its rule file."""
 
 
 class PythonError(Struct, frozen=True):

@@ -80,9 +80,9 @@ def _python(totals: Totals) -> Iterator[Line]:
         yield 0, amount
         return
     seconds = sum(cost.cpu_ns for cost in totals.python) / 1e9
-    yield 0, f"{amount}, {seconds:.2f} s of processor time, most of it:"
+    yield 0, f"{amount}, {seconds:.3f} s of processor time, most of it:"
     for cost in totals.python[:_DEAREST_SHOWN]:
-        yield 1, f"{cost.cpu_ns / 1e9:.2f} s, {cost.asked:,} asked: {cost.rule}"
+        yield 1, f"{cost.cpu_ns / 1e9:.3f} s, {cost.asked:,} asked: {cost.rule}"
 
 
 def _problems(what: str, problems: tuple[RuleProblem, ...]) -> Iterator[Line]:

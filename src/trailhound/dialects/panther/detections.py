@@ -12,7 +12,7 @@ from trailhound.dialects.panther.alerts import context_of, groups_of, output_of
 from trailhound.dialects.panther.expressions import predicate_of
 from trailhound.dialects.panther.items import Item, Rejected
 from trailhound.dialects.panther.keypath import key_path
-from trailhound.dialects.panther.logs import LOG_TYPES, OWN, sources_of
+from trailhound.dialects.panther.logs import APART, LOG_TYPES, OWN, sources_of
 from trailhound.dialects.panther.pretest import Modules, pretest
 from trailhound.model.findings import RuleInfo
 from trailhound.model.logsource import LogSource
@@ -164,7 +164,7 @@ def _unread(item: Item) -> list[Note]:
 def _predicate(
     item: Item, log_type: str, program: PythonProgram | None, modules: Modules
 ) -> Predicate:
-    parts: list[Predicate] = []
+    parts: list[Predicate] = [APART[log_type]] if log_type in APART else []
     if "InlineFilters" in item.content:
         parts.append(predicate_of(item.content["InlineFilters"], log_type, "InlineFilters"))
     if program is None:

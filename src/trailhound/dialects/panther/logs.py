@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trailhound.model.logsource import LogSource
-from trailhound.rules.ir import Path
+from trailhound.rules.ir import Exists, Field, Not, Path, Predicate
 
 LOG_TYPES: Mapping[str, tuple[LogSource, ...]] = {
     "AWS.CloudTrail": (LogSource("aws", None, "cloudtrail"),),
@@ -28,6 +28,12 @@ LOG_TYPES: Mapping[str, tuple[LogSource, ...]] = {
     "Okta.SystemLog": (LogSource("okta", None, "okta"),),
 }
 """Log type → what rules of it read here. A type that is not here is not read."""
+
+APART: Mapping[str, Predicate] = {
+    "GitHub.Audit": Not(Exists(Field("sender", (("sender",),)))),
+}
+"""Log type → what tells its events from others that are read with them: payloads of webhooks have
+a sender."""
 
 SPELLED: Mapping[str, tuple[str, ...]] = {
     "AWS.CloudTrail": (

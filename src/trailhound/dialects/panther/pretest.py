@@ -92,6 +92,8 @@ class Module:
         self.imports: dict[str, tuple[str, str]] = {}
         """Name → (module, its name there)."""
         self.constants: dict[str, ast.expr] = {}
+        self.names_inside = any(isinstance(node, ast.NamedExpr) for node in ast.walk(tree))
+        """Whether expressions bind names."""
         bound: dict[str, int] = {}
         for node in ast.walk(tree):
             for name in _bound_by(node):
@@ -293,6 +295,8 @@ class _Reading:
 
     def _forget_named(self, statement: ast.stmt, frame: _Frame) -> None:
         """The same for names that are bound in the middle of expressions."""
+        if not frame.module.names_inside:
+            return
         for node in ast.walk(statement):
             if isinstance(node, ast.NamedExpr):
                 frame.names[node.target.id] = None

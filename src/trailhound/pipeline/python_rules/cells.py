@@ -84,8 +84,7 @@ class Cell:
         self._trials = msgspec.json.Decoder(Trial)
         self._heard = bytearray()
         self._pid, self._socket = zygote.cell(limits, mode)
-        described = msgspec.to_builtins(msgspec.structs.replace(program, defaults=()))
-        self._send(marshal.dumps(described))
+        self._send(marshal.dumps(msgspec.to_builtins(program)))
         start = self._receive(msgspec.json.Decoder(_Start))
         if start.failed is not None:
             self.end()
