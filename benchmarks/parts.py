@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import datasets, matches, peers, product, rulesets
+from benchmarks import datasets, dialects, matches, peers, product, rulesets
 from benchmarks.measure import Contestant, Taken, cores, first_output, race, run
 from benchmarks.table import Row
 
@@ -185,6 +185,24 @@ def many_rules(bench: Bench) -> None:
         note = f"{times:.2f} × 50 rules; cpu {work:.2f} ×"
         bench.add(base.row(part, "50 rules", small))
         bench.add(base.row(part, "500 rules", large, "≤ 1.5 × 50 rules", met=met, note=note))
+
+
+def all_dialects(bench: Bench) -> None:
+    """Rules of every dialect at once, 500 and more, over one log."""
+    if product.missing():
+        return
+    for kind in _WITH_GOALS:
+        folder = DATA / "rules" / f"{kind}-dialects"
+        made = dialects.mixed(kind, 500, folder)
+        log = datasets.log(kind, events=bench.events)
+        ours = bench.contestant(f"dialects {kind}", product.command(log, folder))
+        taken = bench.race(bench.yardstick(log), ours)
+        if ours.name not in taken:
+            continue
+        part = f"All dialects together: {TITLES[kind]}, real rules multiplied with changed values"
+        named = ", ".join(f"{count} {name}" for name, count in made.items())
+        what = f"{sum(made.values())} rules: {named}"
+        bench.add(Yardstick.of(taken, log).row(part, what, taken[ours.name], "≤ 1.0"))
 
 
 def memory(bench: Bench, size_bytes: int) -> None:

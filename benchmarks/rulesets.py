@@ -17,12 +17,13 @@ _PUBLIC = {
     "auditd": _CORPUS / "linux" / "auditd",
     "auth": _CORPUS / "linux" / "builtin",
 }
-_OURS = {
+OURS = {
     "k8s": _CONTENT / "kubernetes",
     "cloudtrail": _CONTENT / "aws",
     "auditd": _CONTENT / "linux",
     "auth": _CONTENT / "linux",
 }
+"""Our own rules for a log, by its kind."""
 _SPACE = uuid.UUID("6f6b3f0e-7d0c-4a55-9a39-3d1f6f9f4f10")
 
 
@@ -48,7 +49,7 @@ def titles(rules: RuleSet) -> dict[str, str]:
 
 def for_source(kind: str) -> RuleSet | None:
     """All public rules for a source where the corpora are there, else our own pack."""
-    for folder, label in ((_PUBLIC[kind], "SigmaHQ"), (_OURS[kind], "built-in")):
+    for folder, label in ((_PUBLIC[kind], "SigmaHQ"), (OURS[kind], "built-in")):
         if folder.is_dir() and (count := len(files(folder))):
             return RuleSet(folder, label, count)
     return None

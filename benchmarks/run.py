@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     names = (
         *parts.TITLES,
         "rules",
+        "dialects",
         "windows",
         "memory",
         "jobs",
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     known |= {
         "rules": parts.many_rules,
+        "dialects": parts.all_dialects,
         "windows": windows.live_keys,
         "memory": functools.partial(parts.memory, size_bytes=10**9),
         "jobs": parts.workers,

@@ -50,7 +50,11 @@ from trailhound.rules.ir import (
 
 CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 SAMPLES = Path(__file__).parent / "samples" / "dialects"
-STORIES = sorted(path.parent for path in SAMPLES.glob("*/*/rule.y*ml"))
+STORIES = sorted(
+    path.parent
+    for path in SAMPLES.glob("*/*/rule.y*ml")
+    if not path.with_suffix(".py").is_file()  # a rule in Python, which `REFUSED` has
+)
 PLACEHOLDERS = {"admins": ("root", "toor"), "hosts": ("a.b", "c.d")}
 UNSAYABLE_STORIES = {
     "cloudtrail_computed": "s3.bytes is computed (sum), which Sigma cannot say",
@@ -63,6 +67,9 @@ UNSAYABLE_STORIES = {
     "github_webhooks": "github.repo.name is computed (trim-start), which Sigma cannot say",
     "okta_empty_texts_exist": "okta.target.user.name is computed (where, last, get)",
     "order_is_that_of_text": "Sigma does not compare texts by their order (gte)",
+    "existence": "requestParameters is computed (json), which Sigma cannot say",
+    "lists": "one element and no other",
+    "two_keys": "Sigma compares two fields without regard to case",
     "right_side_fields": "Sigma compares two fields without regard to case",
     "roles_and_bindings": "ka.req.binding.subjects.serviceaccount_ns_names is computed",
     "transformers": "tolower(ka.user.name) is computed (lower), which Sigma cannot say",
@@ -218,7 +225,8 @@ def test_samples_keep_their_hits_and_misses(story: Path) -> None:
     dialect = next(d for d in DIALECTS if d.name == story.parent.name)
     (path,) = story.glob("rule.y*ml")
     book = dialect.read(RuleFile(path.name, path.read_bytes()), PLACEHOLDERS)
-    (rule,) = link([book]).rules
+    # Where there is a window over it, it is the events that have hits and misses.
+    rule = next(found for found in link([book]).rules if found.predicate is not None)
     rule = msgspec.structs.replace(rule, logsource=LogSource(product="test"))
     if story.name in UNSAYABLE_STORIES:
         with pytest.raises(Unsayable) as refused:

@@ -17,6 +17,7 @@ from trailhound.model.findings import Explanation
 from trailhound.model.logsource import LogSource, Route
 from trailhound.rules.ir import (
     Field,
+    Or,
     Path,
     Predicate,
     PythonCall,
@@ -52,8 +53,12 @@ class ViewPlan:
 
     @cached_property
     def rules(self) -> tuple[Candidate, ...]:
-        """Its rules, compiled."""
-        return tuple(Candidate(index, node, matcher(node)) for index, node in self.predicates)
+        """Its rules, compiled; but for those that hold of nothing, which would read every event."""
+        return tuple(
+            Candidate(index, node, matcher(node))
+            for index, node in self.predicates
+            if not (isinstance(node, Or) and not node.items)
+        )
 
     @cached_property
     def gates(self) -> Gates:

@@ -22,7 +22,11 @@ def plain(name: str) -> str:
 def field_of(index: Index, name: str) -> Field:
     """Return the field of that name, with every place in a record where it may stand."""
     own = plain(name)
-    places = dict.fromkeys([own, *(place for log in index.logs for place in log.paths_of(own))])
+    places = dict.fromkeys(place for log in index.logs for place in log.paths_of(own))
+    prefixes = index.logs[0].prefixes if len(index.logs) == 1 else ()
+    if not places or not own.startswith(prefixes):
+        # What has the prefix of its log stands in the log's records without it, and only so.
+        places = {own: None, **places}
     return Field(own, tuple(map(path_of, places)))
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from trailhound.dialects.falco.catalogue import FalcoSource, fields_of_source
 from trailhound.dialects.falco.collect import Collected
-from trailhound.dialects.falco.compare import NotComparable, holds, tests_for
+from trailhound.dialects.falco.compare import NotComparable, dates_of, holds, tests_for
 from trailhound.dialects.falco.condition import (
     Call,
     Check,
@@ -167,9 +167,9 @@ class Lowering:
                     true = holds(operator, values, reading.value, number=left.field.number)
                     options.append(all_of(reading.when, TRUE if true else FALSE))
                 else:
-                    options.append(
-                        all_of(reading.when, _compare(reading.value, tests, left.field, operator))
-                    )
+                    compared = _compare(reading.value, tests, left.field, operator)
+                    dated = dates_of(reading.value, tests)
+                    options.append(all_of(reading.when, dated, compared))
         except NotComparable as error:
             raise fail(f"{left.field.name}: {error}", at) from None
         return any_of(*options)

@@ -113,6 +113,8 @@ def _rules(rule: FalcoRule, collected: Collected, macros: Macros) -> list[Rule]:
         Note(f"field {name} is in no event here: what asks for it is never so")
         for name in lowering.absent
     )
+    if predicate == FALSE:
+        absent = (*absent, Note("it never matches: its condition comes to nothing"))
     return [
         Rule(
             info=_info(rule),
