@@ -334,6 +334,16 @@ def test_what_cannot_run_is_an_error(kind: str) -> None:
     assert error.reason
 
 
+def test_what_cannot_run_and_is_switched_off_is_no_error() -> None:
+    text = joined(RULE, "ScheduledQueries: [q]\n").replace(": rule", ": scheduled_rule")
+    text = text.replace("Enabled: true", "Enabled: false")
+    found = loaded({"a.yml": text, "b.yml": "AnalysisType: lookup_table\nEnabled: false\n"})
+    (rule,) = found.rules
+    assert found.errors == ()
+    assert not rule.enabled
+    assert "saved query" in rule.notes[0].text
+
+
 def test_two_of_one_name_are_told() -> None:
     found = loaded(
         {

@@ -21,7 +21,7 @@ from trailhound.dialects.panther.keypath import key_path
 from trailhound.dialects.panther.pretest import Modules
 from trailhound.dialects.yaml_text import YamlError, decoded, read_documents
 from trailhound.rules.book import RuleBook
-from trailhound.rules.ir import Field, Note, Rule, RuleError
+from trailhound.rules.ir import Field, Note, Or, Rule, RuleError
 from trailhound.rules.python import DataModel, InlineTest, ModelField, PythonModule, PythonProgram
 
 
@@ -119,6 +119,10 @@ class _Reader:
                 book.tests.extend(tests_of(item))
             case "pack":
                 pass  # it says which files are installed together, and these are here
+            case "scheduled_rule" if not item.flag("Enabled", default=True):
+                book.rules.append(_switched_off(item))
+            case kind if kind in keys.NOT_RUN and item.content.get("Enabled") is False:
+                pass  # it would not run there either
             case _:
                 reason = keys.NOT_RUN.get(item.kind, f"{item.kind!r} is no AnalysisType")
                 raise Rejected(reason, "AnalysisType")
@@ -174,6 +178,12 @@ class _Reader:
         if uid in self._hits:
             return field_of(*self._hits[uid], path)
         return Field(path, (key_path(path).path,))
+
+
+def _switched_off(item: Item) -> Rule:
+    """Return a rule that is listed only: here it could not run, and its file does not want it."""
+    note = Note(keys.NOT_RUN[item.kind], item.line("AnalysisType"))
+    return Rule(info=info_of(item), predicate=Or(()), enabled=False, notes=(note,))
 
 
 def _items(file: RuleFile, book: _Book) -> list[Item]:
