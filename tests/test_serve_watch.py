@@ -16,6 +16,7 @@ from trailhound.intake.queue import QueueWriter
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, RawRecord
 from trailhound.pipeline.serve.sightings import sighting
+from trailhound.pipeline.serve.watcher import Watcher
 from trailhound.sources.decode import Decoder
 
 START = int(datetime(2026, 5, 4, tzinfo=UTC).timestamp())
@@ -103,6 +104,31 @@ def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
     assert "k8s_audit kubernetes/10.0.0.2: kinds\n" in text
     assert "60 missing" in text
     assert "Check first:" in by_rule["silence"]["rule"]["description"]
+
+
+def test_what_the_watch_never_saw_is_no_gap(tmp_path: Path) -> None:
+    def take(watcher: Watcher, number: int, serial: int) -> None:
+        data = audit_line("web-1", START + serial, serial)
+        items = [*(d := Decoder()).decode(RawRecord(data, Origin("x", number))), *d.flush()]
+        events = [item for item in items if isinstance(item, Event)]
+        assert watcher.take(events, set(), number + 1, (START + serial) * SECOND_NS) == []
+
+    def late(watcher: Watcher) -> list[str]:
+        now_ns = (START + 900) * SECOND_NS
+        return [
+            f.rule.uid for minute in range(9) for f in watcher.tick(now_ns + minute * MINUTE_NS)
+        ]
+
+    for unseen, found in ((0, ["trailhound-watch-serials"]), (5, [])):
+        path = tmp_path / f"{unseen}.sqlite"
+        first = Watcher(path, 1)
+        take(first, 1, 7)
+        first.save(2)
+        first.close()
+        second = Watcher(path, 2 + unseen)
+        take(second, 2 + unseen, 20)
+        assert late(second) == found
+        second.close()
 
 
 def ran(*arguments: object) -> str:

@@ -284,6 +284,25 @@ def test_made_up_senders_push_nobody_out(monkeypatch: pytest.MonkeyPatch) -> Non
     assert names(found).count("crowd new") == 1
 
 
+def test_machines_that_live_for_a_while_only_are_told_low() -> None:
+    def life(number: int) -> list[Sighting]:
+        start = MONDAY + number * 2 * HOUR
+        return [seen(at, f"node-{number}") for at in range(start, start + 26 * HOUR, MINUTE_NS)]
+
+    forever = [seen(at) for at in range(MONDAY, MONDAY + 12 * DAY, 5 * MINUTE_NS)]
+    last = [seen(at, "node-9") for at in range(MONDAY + 9 * DAY, MONDAY + 11 * DAY, MINUTE_NS)]
+    found = run(Watch(), [*forever, *life(2), *life(3), *life(4), *last])
+    told = [f for f in found if f.status is Status.NEW]
+    assert [(dict(f.group)["sender"], f.rule.level) for f in told] == [
+        ("node-2", Level.MEDIUM),
+        ("node-3", Level.MEDIUM),
+        ("node-4", Level.MEDIUM),
+        ("node-9", Level.LOW),
+    ]
+    assert "3 never came back before" in told[3].reason
+    assert [f.change for f in found if f.status is Status.AMENDED] == ["it did not come back"] * 3
+
+
 def test_repeats_do_not_seem_alive() -> None:
     events = steady("node-1", MONDAY, MONDAY + DAY)
     again = [seen(s.time_ns + DAY, time_ns=s.time_ns, repeat=True) for s in events]

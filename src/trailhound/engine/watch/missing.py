@@ -12,6 +12,8 @@ from trailhound.model.findings import Finding
 from trailhound.model.levels import Level
 
 _HELD_BACK_NS = 5 * MINUTE_NS
+_COME_AND_GO = 3
+"""So many senders of a source that never came back are machines that live for a while only."""
 
 
 class Missed(NamedTuple):
@@ -42,6 +44,11 @@ def silence_seen(senders: Senders, missed: Missed, minute: int, now_ns: int) -> 
         level = Level.HIGH
     elif age >= DAY_MIN:
         level = Level.MEDIUM
+    others = _others(senders, key, minute)
+    departed = senders.scopes[key[0], "", ""].departed if key[1] else 0
+    if departed >= _COME_AND_GO and level > Level.LOW:
+        level = Level.LOW
+        others += f"; senders of {key[0]} come and go: {departed} never came back before"
     episode = scope.open["silence"] = Episode(scope.last_ns, since_ns=scope.last_ns, level=level)
     whom = f"of {len(parts)} {'senders' if key[0] else 'sources'}" if parts else ""
     expected = f"{pause.missed:.0f} active minutes"
@@ -49,7 +56,7 @@ def silence_seen(senders: Senders, missed: Missed, minute: int, now_ns: int) -> 
         f"Nothing {whom + ' ' if whom else ''}since {moment(scope.last_ns)}, for "
         f"{duration(now_ns - scope.last_ns)}. Usually heard "
         f"{rhythm.usual(scope.rhythm, scope.rhythm.last_min)}, so about {expected} are missing; "
-        f"{pause.allowed:.0f} would be no reason to worry. {_others(senders, key, minute)}"
+        f"{pause.allowed:.0f} would be no reason to worry. {others}"
     )
     facts = (
         ("expected", expected),

@@ -60,6 +60,8 @@ class Scope(Struct):
     delay: Delay | None = None
     serials: Serials | None = None
     stages: Stages | None = None
+    departed: int = 0
+    """Of a source: senders that fell silent and never came back."""
     open: dict[str, Episode] = {}
     """What is amiss with it, by the name of the rule."""
 

@@ -71,6 +71,15 @@ class Watch:
             if scope.stages is not None and (scope.stages.open or "unended" in scope.open):
                 yield from self._unended(key, scope, now_ns)
 
+    def skip(self) -> None:
+        """Take note that events went by unseen: what they began, ended or numbered is unknown."""
+        for key, scope in self.senders.scopes.items():
+            if scope.serials is not None:
+                scope.serials.high, scope.serials.holes = 0, []
+            if scope.stages is not None:
+                scope.stages.open = {}
+            self.senders.changed.add(key)
+
     def observe(self, seen: Sighting) -> Iterator[Finding]:
         """Take note of an event; yield what that says."""
         yield from self.advance(seen.arrived_ns)
@@ -163,6 +172,10 @@ class Watch:
     def _forget(self, key: Key, scope: Scope, now_ns: int) -> Iterator[Finding]:
         episode = scope.open.get("silence")
         if episode is not None:
+            source = self.senders.scopes.get((key[0], "", ""))
+            if key[1] and source is not None:
+                source.departed += 1
+                self.senders.changed.add((key[0], "", ""))
             pause = duration(now_ns - scope.last_ns)
             reason = f"Nothing came for {pause}; it is not awaited any more"
             yield tell("silence", key, scope, episode, now_ns, reason, "it did not come back")

@@ -50,6 +50,8 @@ class Watcher:
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
+            # Losing the last of it to a power cut is seen below, and costs little.
+            self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             marks, scopes = _load(self._db)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
@@ -60,6 +62,8 @@ class Watcher:
         self._again_to = behind if behind > next_number else 0
         """Number behind the last record that was seen already, and will be read again."""
         self._watch = Watch(marks.get("minute", 0), scopes)
+        if behind < next_number:
+            self._watch.skip()
         self._saved_ns = 0
 
     def take(
