@@ -1,5 +1,6 @@
 """TLS of `serve`: who is let in over HTTP, forward and syslog, with real certificates."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -9,7 +10,7 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -18,6 +19,8 @@ import pytest
 
 from certificates import Authority, Pair
 from serving import Serving, free_port
+from trailhound.intake import syslog
+from trailhound.intake.arrivals import Arrival
 from trailhound.intake.http.access import Role, add_grant
 from trailhound.intake.http.server import tls_context
 from trailhound.model.errors import TrailhoundError
@@ -117,6 +120,29 @@ def test_syslog_over_tls_is_taken(place: Place) -> None:
     while b'accepted_total{intake="syslog"} 1' not in place.serving.get("/metrics"):
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_a_certificate_names_who_sends(place: Place) -> None:
+    arrivals: list[Arrival] = []
+
+    async def accept(taken: Sequence[Arrival]) -> None:
+        arrivals.extend(taken)
+
+    async def run() -> None:
+        tls = tls_context(*map(Path, place.server), Path(place.ours.file))
+        context = client(place.ours, place.ours.issue("host-1"))
+        async with await syslog.listen_tcp("127.0.0.1", 0, accept, tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            _, writer = await asyncio.open_connection("localhost", port, ssl=context)
+            writer.write(b"<13>hello\n")
+            await writer.drain()
+            while not arrivals:
+                await asyncio.sleep(0.01)
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+    assert arrivals[0].peer == "syslog/host-1@127.0.0.1"
 
 
 @pytest.mark.parametrize("intake", ["http", "forward", "syslog"])

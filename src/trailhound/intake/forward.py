@@ -23,6 +23,7 @@ import msgpack
 import orjson
 
 from trailhound.intake.arrivals import Accept, Arrival, Full
+from trailhound.intake.peers import peer_of
 from trailhound.model.errors import TrailhoundError
 
 CHUNK_BYTES = 64 * 1024 * 1024
@@ -64,15 +65,15 @@ async def listen(
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = (writer.get_extra_info("peername") or ("unknown",))[0]
+        peer = peer_of(writer, "forward")
         try:
-            await _Connection(reader, writer, f"forward/{address}", accept, secret).run()
+            await _Connection(reader, writer, peer, accept, secret).run()
         except (Malformed, TimeoutError) as error:
-            _log.warning("forward/%s: %s", address, error or "no handshake in time")
+            _log.warning("%s: %s", peer, error or "no handshake in time")
         except (OSError, ssl.SSLError) as error:
-            _log.info("forward/%s: %s", address, error)
+            _log.info("%s: %s", peer, error)
         except asyncio.CancelledError:  # we end; asyncio would take it for a bug
-            _log.info("forward/%s: closed", address)
+            _log.info("%s: closed", peer)
         finally:
             writer.close()
 

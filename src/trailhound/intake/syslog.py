@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trailhound.intake.arrivals import Accept, Arrival, Full
+from trailhound.intake.peers import peer_of
 from trailhound.model.errors import TrailhoundError
 
 MESSAGE_BYTES = 256 * 1024
@@ -44,7 +45,7 @@ async def listen_tcp(
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = f"syslog/{(writer.get_extra_info('peername') or ('unknown',))[0]}"
+        peer = peer_of(writer, "syslog")
         try:
             await _read_stream(reader, peer, accept)
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError) as error:

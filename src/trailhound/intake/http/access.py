@@ -6,15 +6,14 @@ import hmac
 import json
 import os
 import secrets
-import ssl
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from aiohttp import web
 
+from trailhound.intake.peers import common_name
 from trailhound.model.errors import TrailhoundError
 
 Role = Literal["ingest", "ledger", "read", "admin"]
@@ -141,11 +140,4 @@ def _token(request: web.Request) -> str:
 
 def _certificate_name(request: web.Request) -> str:
     transport = request.transport
-    tls = transport.get_extra_info("ssl_object") if transport is not None else None
-    if not isinstance(tls, ssl.SSLObject):
-        return ""
-    # Without a CA for clients there is no certificate here that anybody has checked.
-    certificate: Mapping[str, object] = tls.getpeercert() or {}
-    subject = certificate.get("subject", ())
-    assert isinstance(subject, tuple)  # noqa: S101 - documented by `ssl`
-    return next((str(value) for part in subject for key, value in part if key == "commonName"), "")
+    return common_name(transport.get_extra_info("ssl_object")) if transport is not None else ""
