@@ -108,6 +108,8 @@ def _lake(bench: Bench, days: int) -> Path:
         source = [str(folder / file.path) for file in first]
         copies = DAY_EVENTS // min(DAY_EVENTS, bench.events)
         made = []
+        db = duckdb.connect(config={"preserve_insertion_order": "false"})
+        db.execute("SET enable_progress_bar = false")
         for number in range(days):
             day = _day(number)
             start = datetime.fromisoformat(day.removeprefix("day=")).replace(tzinfo=UTC)
@@ -115,13 +117,13 @@ def _lake(bench: Bench, days: int) -> Path:
             where = folder / FOLDER / "source=k8s_audit" / day
             where.mkdir(parents=True, exist_ok=True)
             path = where / f"{number:020d}-{secrets.token_hex(4)}.parquet"
-            duckdb.execute(
+            db.execute(
                 "COPY (SELECT * REPLACE (make_timestamp_ns("
                 f"{start_ns} + epoch_ns(time) % {_DAY_NS}) AS time, uuid() AS uid) "
-                f"FROM read_parquet({source}), range({copies}) "
-                f"ORDER BY time) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+                f"FROM read_parquet({source}), range({copies})) "
+                f"TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
             )
-            found = duckdb.execute(
+            found = db.execute(
                 "SELECT count(*), epoch_ns(min(time)), epoch_ns(max(time)), "
                 f"count(*) FILTER (plain IS NOT true) FROM read_parquet('{path}')"
             ).fetchone()
