@@ -134,7 +134,7 @@ def test_any_change_is_found(findings: Path, tmp_path: Path) -> None:
         if one.reason:
             found += 1
             continue
-        # What is not covered: words of the rule, what is derived from the event, notes.
+        # What is not covered: words of the rule, notes; of a window, what comes from all events.
         events, proofs = parts(json.loads(changed.read_bytes()))
         match = [old for old in lines if parts(json.loads(old))[1]["records"] == proofs["records"]]
         assert match
@@ -142,6 +142,33 @@ def test_any_change_is_found(findings: Path, tmp_path: Path) -> None:
             assert (event["uid"], event["origins"]) == (old["uid"], old["origins"])
             assert event.get("document") in (old.get("document"), None)
     assert found > 200
+
+
+def test_what_is_derived_from_an_event_is_covered(findings: Path, tmp_path: Path) -> None:
+    verifier = read_verifier(str(key(findings)))
+    document = json.loads(findings.read_bytes().splitlines()[3])
+    assert len(parts(document)[0]) == 1
+    derived = ["actor", "device", "time", "start", "start_time", "target", "action", "raw_data"]
+    present = [name for name in derived if document.get(name)]
+    assert len(present) >= 4
+    for name in present:
+        (tmp_path / "f").write_text(json.dumps({**document, name: "nobody"}))
+        (one,) = check_findings(tmp_path / "f", verifier)
+        assert one.reason == f"{name} is not what its events say"
+
+
+def test_records_that_are_not_carried_are_read_where_they_are_kept(
+    findings: Path, tmp_path: Path
+) -> None:
+    verifier = read_verifier(str(key(findings)))
+    document = json.loads(findings.read_bytes().splitlines()[3])
+    (carried,) = parts(document)[1]["records"]
+    record = carried.pop("record").encode()
+    (tmp_path / "f").write_text(json.dumps(document))
+    (one,) = check_findings(tmp_path / "f", verifier, {carried["index"]: record}.get)
+    assert (one.reason, one.read_again, one.summed_again) == ("", 1, True)
+    (one,) = check_findings(tmp_path / "f", verifier, lambda _: record + b" ")
+    assert "is not what was sealed" in one.reason
 
 
 def swapped(name: str, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -142,6 +142,7 @@ def findings_report(results: Sequence[tuple[str, CheckedFinding]], *, as_json: b
                         "records": one.records,
                         "events": one.events,
                         "events_read_again": one.read_again,
+                        "summary_read_again": one.summed_again,
                         "size": one.size,
                         "signed": one.signed or None,
                     }
@@ -161,6 +162,12 @@ def findings_report(results: Sequence[tuple[str, CheckedFinding]], *, as_json: b
         f"{len(held):,} of {len(results):,} findings hold: {records:,} records behind them are "
         f"sealed; {read:,} of {events:,} events were read again from the records they carry"
     )
+    untold = sum(bool(one.events) and not one.summed_again for one in held)
+    if untold:
+        lines.append(
+            f"  of {untold:,} of them, who, what, where and when were not compared: not all of "
+            "their records are carried; --ledger names where they are"
+        )
     empty = sum(not one.events for one in held)
     if empty:
         lines.append(f"  {empty:,} of them name no event, so there is nothing to prove")

@@ -1,6 +1,7 @@
 """`trailhound verify`: proves, offline and with public keys alone, that nothing was changed."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,11 @@ def add_parser(commands: Commands) -> None:
     )
     findings.add_argument("files", nargs="+", metavar="FILE", help="findings, one a line")
     findings.add_argument("--key", required=True, metavar="PUB", help=_KEY_HELP)
+    findings.add_argument(
+        "--ledger",
+        metavar="FOLDER",
+        help="a ledger, or a copy of it: where records are that are too large to be carried",
+    )
     findings.set_defaults(run=_findings)
     trail = actions.add_parser(
         "cloudtrail",
@@ -206,12 +212,19 @@ def _proof(options: argparse.Namespace) -> int:
 
 def _findings(options: argparse.Namespace) -> int:
     from trailhound.cli import seal_texts  # noqa: PLC0415
+    from trailhound.ledger.audit import newest_head  # noqa: PLC0415
     from trailhound.ledger.keys import read_verifier  # noqa: PLC0415
     from trailhound.pipeline.sealed_findings import check_findings  # noqa: PLC0415
+    from trailhound.pipeline.sealing import kept_record  # noqa: PLC0415
 
     verifier = read_verifier(options.key)
+    more = []
+    if options.ledger:
+        folder = _folder(options.ledger)
+        head, _ = newest_head(folder, verifier)
+        more = [partial(kept_record, folder, head.size)]
     results = [
-        (path, one) for path in options.files for one in check_findings(Path(path), verifier)
+        (path, one) for path in options.files for one in check_findings(Path(path), verifier, *more)
     ]
     if not results:
         complain("there is no finding to verify")

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,21 @@ from trailhound.ledger.leaf import Leaf, parse_leaf
 from trailhound.ledger.notes import Verifier
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
+from trailhound.model.findings import Finding, RuleInfo
+from trailhound.model.levels import Level
 from trailhound.model.records import Origin, RawRecord
 from trailhound.sinks.encode import json_text
+from trailhound.sinks.native import finding_document
+from trailhound.sinks.ocsf import DETECTION_FINDING, detection_finding
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
+_SUMMARY = (
+    *("actor", "invoked_by", "action", "target", "src_ip", "device", "outcome"),
+    "request_uid",
+)
+_OCSF_SUMMARY = ("actor", "device", "resources", "observables", "raw_data")
+_SUMMARY_TIMES = frozenset(("time", "start", "start_time", "end_time"))
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LINE_BYTES = 64 * 1024 * 1024
 
@@ -86,14 +96,28 @@ class CheckedFinding(Struct, frozen=True, kw_only=True):
     """Events in it."""
     read_again: int = 0
     """Of these, events that follow from the records that are carried."""
+    summed_again: bool = False
+    """Whether who, what, where and when of the finding follow from its events."""
     size: int = 0
     """Records under the head."""
     signed: str = ""
     """When the head says it was signed, for people."""
 
 
-def check_findings(path: Path, verifier: Verifier) -> Iterator[CheckedFinding]:
+Kept = Callable[[int], bytes | None]
+"""From the index of a record to the record, where it is kept."""
+
+
+def check_findings(
+    path: Path, verifier: Verifier, kept: Kept = lambda _: None
+) -> Iterator[CheckedFinding]:
     """Check findings as `serve` writes them, one a line, in either of their forms.
+
+    Args:
+        path: of the findings.
+        verifier: with the public key of the ledger.
+        kept: gives records that are too large to be carried; what it gives is trusted no more
+            than what is carried.
 
     Raises:
         TrailhoundError: The file cannot be read.
@@ -104,12 +128,12 @@ def check_findings(path: Path, verifier: Verifier) -> Iterator[CheckedFinding]:
             while line := stream.readline(_LINE_BYTES):
                 number += 1
                 if line.strip():
-                    yield _checked(number, line, verifier)
+                    yield _checked(number, line, verifier, kept)
     except OSError as error:
         raise TrailhoundError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _checked(number: int, line: bytes, verifier: Verifier) -> CheckedFinding:
+def _checked(number: int, line: bytes, verifier: Verifier, kept: Kept) -> CheckedFinding:
     uid = title = ""
     try:
         document = _object(line)
@@ -119,8 +143,11 @@ def _checked(number: int, line: bytes, verifier: Verifier) -> CheckedFinding:
         if carried is None:
             raise TrailhoundError("it carries no proofs")
         proofs = msgspec.convert(carried, _ShownProofs)
-        head, proven = _proven(proofs, verifier)
-        read_again = sum([_check_event(event, proven) for event in events])
+        head, proven = _proven(proofs, verifier, kept)
+        again = [_check_event(event, proven) for event in events]
+        known = [event for event in again if event is not None]
+        if len(known) == len(events):
+            _check_summary(document, tuple(known))
     except (TrailhoundError, msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
         reason = str(error) if isinstance(error, TrailhoundError) else f"no finding: {error}"
         return CheckedFinding(line=number, uid=uid, title=title, reason=reason)
@@ -130,7 +157,8 @@ def _checked(number: int, line: bytes, verifier: Verifier) -> CheckedFinding:
         title=title,
         records=len(proven),
         events=len(events),
-        read_again=read_again,
+        read_again=len(known),
+        summed_again=len(known) == len(events),
         size=head.size,
         signed=head.signed_at,
     )
@@ -151,7 +179,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 def _parts(document: Mapping[str, Any]) -> tuple[str, str, list[_ShownEvent], Any]:
     """Return uid, title, events and proofs of a finding in either form."""
-    if document.get("class_uid") == 2004:
+    if document.get("class_uid") == DETECTION_FINDING:
         info = document["finding_info"]
         shown = [{"uid": evidence["uid"], **evidence["data"]} for evidence in document["evidences"]]
         carried = document.get("unmapped", {}).get("proofs")
@@ -165,7 +193,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, str, list[_ShownEvent], An
 _Proven = dict[tuple[str, int], tuple[Leaf, bytes | None]]
 
 
-def _proven(proofs: _ShownProofs, verifier: Verifier) -> tuple[Head, _Proven]:
+def _proven(proofs: _ShownProofs, verifier: Verifier, kept: Kept) -> tuple[Head, _Proven]:
     """Check every record that is carried or named."""
     found: _Proven = {}
     head: Head | None = None
@@ -180,6 +208,8 @@ def _proven(proofs: _ShownProofs, verifier: Verifier) -> tuple[Head, _Proven]:
         if (leaf.source, leaf.place) != (one.path, str(one.line)):
             raise TrailhoundError(f"{where} was sealed as {leaf.source}:{leaf.place}")
         data = one.data()
+        if data is None:
+            data = kept(one.index)
         if data is not None and hashlib.sha256(data).hexdigest() != leaf.sha256:
             raise TrailhoundError(f"{where} is not what was sealed")
         found[one.path, one.line] = leaf, data
@@ -188,8 +218,28 @@ def _proven(proofs: _ShownProofs, verifier: Verifier) -> tuple[Head, _Proven]:
     return head, found
 
 
-def _check_event(event: _ShownEvent, proven: _Proven) -> bool:
-    """See that the records of an event are sealed; return whether it was read again."""
+def _check_summary(document: Mapping[str, Any], events: tuple[Event, ...]) -> None:
+    """See that who, what, where and when are told as the events say."""
+    times = [event.envelope.time_ns for event in events]
+    anew = Finding(
+        uid="",
+        rule=RuleInfo(uid="", title="", level=Level.INFORMATIONAL, dialect="", path="", line=0),
+        time_ns=max(times),
+        start_ns=min(times),
+        events=events,
+    )
+    told, keys = finding_document(anew), set(_SUMMARY)
+    if document.get("class_uid") == DETECTION_FINDING:
+        told, keys = detection_finding(anew), set(_OCSF_SUMMARY)
+    if len(events) == 1:
+        keys |= _SUMMARY_TIMES & told.keys()
+    for key in sorted(keys):
+        if document.get(key) != json.loads(json_text({"": told.get(key)}))[""]:
+            raise TrailhoundError(f"{key} is not what its events say")
+
+
+def _check_event(event: _ShownEvent, proven: _Proven) -> Event | None:
+    """See that the records of an event are sealed; return it, if it could be read again."""
     records: list[tuple[_ShownOrigin, Leaf, bytes | None]] = []
     for origin in event.origins:
         sealed = proven.get((origin.path, origin.line))
@@ -200,15 +250,18 @@ def _check_event(event: _ShownEvent, proven: _Proven) -> bool:
         raise TrailhoundError(f"the event {event.uid} has no record")
     if any(data is None for _, _, data in records):
         if event.document is not None:
-            raise TrailhoundError(f"the event {event.uid} is shown without its record")
-        return False
+            raise TrailhoundError(
+                f"the event {event.uid} is shown without its record, which may be too large to be "
+                "carried: name the ledger, or a copy of it that keeps records, with --ledger"
+            )
+        return None
     for again in _read(records):
         if again.uid == event.uid and _places(again.origins) == _places(event.origins):
             if event.document is not None and event.document != json.loads(
                 json_text(again.document)
             ):
                 raise TrailhoundError(f"the event {event.uid} is not shown as it was sealed")
-            return True
+            return again
     raise TrailhoundError(
         f"the event {event.uid} is not what its records say, read by themselves by this version"
     )

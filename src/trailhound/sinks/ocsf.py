@@ -22,7 +22,10 @@ from trailhound.sinks.wording import deed, group_text, is_window, subject, who
 SCHEMA_VERSION = "1.5.0"
 
 _NS_PER_MS = 1_000_000
-_CLASS_UID, _RULE_ANALYTIC = 2004, 1
+DETECTION_FINDING = 2004
+"""`class_uid` of what is written here."""
+
+_RULE_ANALYTIC = 1
 _ACTIVITIES = {
     Status.NEW: (1, "Create"),
     Status.AMENDED: (2, "Update"),
@@ -74,9 +77,9 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
             "activity_name": activity,
             "category_uid": 2,
             "category_name": "Findings",
-            "class_uid": _CLASS_UID,
+            "class_uid": DETECTION_FINDING,
             "class_name": "Detection Finding",
-            "type_uid": _CLASS_UID * 100 + activity_id,
+            "type_uid": DETECTION_FINDING * 100 + activity_id,
             "type_name": f"Detection Finding: {activity}",
             "time": _ms(finding.time_ns),
             "start_time": _known_ms(finding.start_ns),
