@@ -12,12 +12,15 @@ import pytest
 from serving import Serving, event_list, sealed, stored
 from trailhound.cli.main import main
 from trailhound.intake.arrivals import Arrival
-from trailhound.lake.lake import Lake
+from trailhound.intake.files import find_inputs
+from trailhound.lake.lake import Lake, Times
 from trailhound.lake.schema import Arrival as Kept
 from trailhound.lake.sql_shell import ask
+from trailhound.lake.store import Writer
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, RawRecord
+from trailhound.pipeline.ingest import ingest
 from trailhound.pipeline.serve.journal import Batch, Journal
 from trailhound.pipeline.serve.judging import Judge
 from trailhound.pipeline.serve.settings import (
@@ -127,6 +130,28 @@ def test_what_a_reader_holds_back_is_known_when_it_is_sent_again(tmp_path: Path)
     assert raw == b"\n".join(parts)
 
 
+def test_another_version_reads_again_what_was_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (DEMO / "bastion/audit.log").read_bytes().splitlines()[:40]
+    for at in (0, 20):
+        judge = judge_of(tmp_path)
+        judge.take(at + 1, arrivals(lines[at : at + 20], at / 40, f"{at}"))
+        judge.keep()
+        if at:
+            for later_s in (10, 20, 30):
+                judge.settle(1_796_000_000_000_000_000 + later_s * 10**9)
+            judge.keep()
+        judge.close()
+        monkeypatch.setattr("trailhound.__version__", f"{at}.another")
+    (tmp_path / "log").write_bytes(b"\n".join(lines))
+    with Writer(tmp_path / "other") as writer:
+        ingest(writer, find_inputs([str(tmp_path / "log")]))
+    whole = {event.uid for event in Lake(tmp_path / "other").select("auditd", None, Times())}
+    found = [event.uid for event in Lake(tmp_path / "lake").select("auditd", None, Times())]
+    assert sorted(found) == sorted(whole)
+
+
 def test_clocks_that_jump_change_nothing(tmp_path: Path) -> None:
     day_s = 86_400
     batches = [kubernetes(60)[at : at + 10] for at in range(0, 60, 10)]
@@ -211,13 +236,16 @@ def test_what_is_held_back_is_given_out_when_nothing_follows(tmp_path: Path) -> 
     assert len(stored(serving)) == 1
 
 
-def test_the_lake_is_kept_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_lake_is_kept_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trailhound.pipeline.serve.storing._COMPACT_BATCHES", 12)
     day_ns = 86_400 * 10**9
     settings = LakeSettings(keep_days={"k8s_audit": 30, "k8s_audti": 1})
     decoder = Decoder()
     events = [
         event
-        for number, line in enumerate(kubernetes(120), 1)
+        for number, line in enumerate(kubernetes(14), 1)
         for event in decoder.decode(RawRecord(line, Origin("a", number)))
         if isinstance(event, Event)
     ]
@@ -229,15 +257,15 @@ def test_the_lake_is_kept_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixt
         batch = Batch(number, number + 1)
         assert lake.append([Kept(event)], batch).stored == 1
         assert lake.append([Kept(event)], batch).replayed
-    assert len(list((tmp_path / "lake").rglob("*.parquet"))) == 120
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) == 14
     lake.keep_house(899, newest_ns)
-    assert Lake(tmp_path / "lake").sources()[0].files == 120
+    assert Lake(tmp_path / "lake").sources()[0].files == 14
     lake.keep_house(901, newest_ns)
     assert Lake(tmp_path / "lake").sources()[0].files == 1
     place = ["lake", "hold", "case", "--lake", str(tmp_path / "lake")]
     assert main(place) == 0  # beside the writer
     lake.keep_house(3601, newest_ns + 31 * day_ns)
-    assert Lake(tmp_path / "lake").sources()[0].events == 120
+    assert Lake(tmp_path / "lake").sources()[0].events == 14
     assert main([*place, "--release"]) == 0
     lake.keep_house(7201, newest_ns + 31 * day_ns)
     assert not Lake(tmp_path / "lake").sources()

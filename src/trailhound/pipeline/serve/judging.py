@@ -62,7 +62,6 @@ class Judge:
             self._folder / "findings", journal.log_sizes(), settings.findings_format
         )
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
-        self._decoder = self._saved_decoder()
         self._settled_ns = int(journal.value("settled_ns") or b"0")
         self._watcher = Watcher(self._folder / FILE, journal.next_number)
         self._time_ns = int(journal.value("time_ns") or b"0")
@@ -81,14 +80,20 @@ class Judge:
             self._lake = Storing(
                 settings.lake_folder, settings.lake, [source.name for source in all_sources()]
             )
-        self._open(Held(journal.value("held") or b""))
+        held = Held(journal.value("held") or b"")
+        self._begun_s: float | None
+        self._decoder, given = self._saved_decoder(held)
+        self._open(held)
         self.reload()
+        if given:
+            self._begun_s = time.monotonic()
+            self._judge(given, time.time_ns())
 
     def _open(self, held: Held) -> None:
         self.open_records = 0
         """Records taken and not kept yet."""
         self.open_bytes = 0
-        self._begun_s: float | None = None
+        self._begun_s = None
         self._seen: set[bytes] = set()
         self._batch = OpenBatch(held)
         self._events: list[lake.Arrival] = []
@@ -157,14 +162,17 @@ class Judge:
                     self._counts["records_repeated_total", intake] += 1
                     continue
                 self._seen.add(key)
-            self._batch.add(Taken(Numbered(number, arrival.peer, received_ns, redacted), key))
+            taken = Taken(Numbered(number, arrival.peer, received_ns, redacted), key)
+            self._batch.add(taken)
             # A stamp without a year is of the year in which it arrives.
             origin = Origin(arrival.peer, number)
             if arrival.failure is not None:
                 items.append(ParseFailure(origin, *arrival.failure))
                 continue
             record = RawRecord(redacted.data, origin, received_ns, arrival.context)
-            items += self._decoder.decode(record)
+            given = list(self._decoder.decode(record))
+            taken.alone = bool(given) and all(_is_of(item, number) for item in given)
+            items += given
         self.open_records += len(arrivals)
         self.behind = first + len(arrivals)
         self._move_time(arrivals[-1].received_ns)
@@ -362,13 +370,28 @@ class Judge:
             labels = (("level", finding.rule.level.label), ("status", finding.status.value))
             self._counts["findings_total", labels] += 1
 
-    def _saved_decoder(self) -> Decoder:
+    def _saved_decoder(self, held: Held) -> tuple[Decoder, list[Event | ParseFailure]]:
+        """Return the readers with what they hold back, and what they give out at once.
+
+        Readers of another version hold nothing: they are given again what may have been held.
+        """
         data = self._journal.value("decoder")
         if data is not None:
             version, decoder = pickle.loads(data)  # noqa: S301 - our own file, in our own folder
             if version == trailhound.__version__ and isinstance(decoder, Decoder):
-                return decoder
-        return Decoder(all_sources())
+                return decoder, []
+        decoder = Decoder(all_sources())
+        given: list[Event | ParseFailure] = []
+        for one in held:
+            record = RawRecord(one.data, Origin(one.peer, one.number), one.received_ns)
+            given += decoder.decode(record)
+        return decoder, given
+
+
+def _is_of(item: Event | ParseFailure, number: int) -> bool:
+    """Whether an item was read out of one record and no other."""
+    origins = item.origins if isinstance(item, Event) else (item.origin,)
+    return all(origin.line == number for origin in origins)
 
 
 def _event_key(event: Event) -> bytes:

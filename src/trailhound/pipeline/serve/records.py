@@ -1,7 +1,7 @@
 """Records of the queue between two batches: what became of each, and what readers hold back."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,8 @@ class Taken(Struct):
     record: Numbered
     key: bytes | None
     """Knows it when it is sent again; None where its sender says nothing of its place."""
+    alone: bool = False
+    """Whether its events are its own, and came out of it at once: no reader held it back."""
     gave: int = 0
     """Events and failures that were read out of it."""
     repeats: int = 0
@@ -39,7 +41,7 @@ class Taken(Struct):
     @property
     def is_known_by_events(self) -> bool:
         """Whether the ids of its events are enough to know it again."""
-        return self.gave > 0 and self.gave == self.named
+        return self.alone and self.gave > 0 and self.gave == self.named
 
 
 def key_of(arrival: Arrival, safe: Redacted) -> bytes | None:
@@ -52,32 +54,50 @@ def key_of(arrival: Arrival, safe: Redacted) -> bytes | None:
     return digest.digest()
 
 
+class HeldRecord(Struct, frozen=True, array_like=True):
+    """A record that a reader may hold back."""
+
+    number: int
+    peer: str
+    received_ns: int
+    data: bytes
+
+
 class Held:
     """The last records that nothing was read out of yet: a reader may hold them back."""
 
     def __init__(self, data: bytes = b"") -> None:
-        """Take up what `dump` wrote; nothing else raises anything but `msgspec.MsgspecError`."""
-        self._records = msgspec.msgpack.decode(data, type=dict[int, bytes]) if data else {}
-        self._size = sum(map(len, self._records.values()))
+        """Take up what `dump` wrote. Raises `msgspec.MsgspecError` for anything else."""
+        found = msgspec.msgpack.decode(data, type=list[HeldRecord]) if data else []
+        self._records = {record.number: record for record in found}
+        self._size = sum(len(record.data) for record in found)
+
+    def __iter__(self) -> Iterator[HeldRecord]:
+        """Yield the records in the order they came."""
+        yield from self._records.values()
 
     def dump(self) -> bytes:
         """Return the bytes of it."""
-        return msgspec.msgpack.encode(self._records)
+        return msgspec.msgpack.encode(list(self))
 
-    def add(self, number: int, data: bytes) -> None:
+    def add(self, record: HeldRecord) -> None:
         """Hold a record; the oldest go."""
-        if len(data) > _LONG:
+        if len(record.data) > _LONG:
             return
-        self._records[number] = data
-        self._size += len(data)
+        self._records[record.number] = record
+        self._size += len(record.data)
         while len(self._records) > _HELD_RECORDS or self._size > _HELD_BYTES:
-            self._size -= len(self._records.pop(next(iter(self._records))))
+            self.drop(next(iter(self._records)))
 
-    def take(self, number: int) -> bytes | None:
-        """Give a record back, and hold it no longer; None where it is not here."""
-        data = self._records.pop(number, None)
-        self._size -= len(data or b"")
-        return data
+    def data(self, number: int) -> bytes | None:
+        """Return the bytes of a record; None where it is not here."""
+        record = self._records.get(number)
+        return None if record is None else record.data
+
+    def drop(self, number: int) -> None:
+        """Hold a record no longer."""
+        record = self._records.pop(number, None)
+        self._size -= len(record.data) if record is not None else 0
 
 
 class OpenBatch:
@@ -87,6 +107,7 @@ class OpenBatch:
         self.held = held
         self._taken: dict[int, Taken] = {}
         self._unsealed: list[Taken] = []
+        self._given: set[int] = set()
 
     def add(self, taken: Taken) -> None:
         """Take a record in; numbers only grow."""
@@ -97,10 +118,12 @@ class OpenBatch:
         """Note that an event or a failure was read out of records."""
         for number in {origin.line for origin in origins}:
             taken = self._taken.get(number)
-            if taken is not None:
-                taken.gave += 1
-                taken.repeats += repeat
-                taken.named += named
+            if taken is None:
+                self._given.add(number)
+                continue
+            taken.gave += 1
+            taken.repeats += repeat
+            taken.named += named
 
     def raw(self, event: Event) -> bytes:
         """Return the lines of an event; empty for one out of a list, or where one has gone."""
@@ -127,11 +150,14 @@ class OpenBatch:
 
     def close(self) -> Held:
         """Return what readers may hold back of it."""
+        for number in self._given:
+            self.held.drop(number)
         for number, taken in self._taken.items():
             if not taken.gave:
-                self.held.add(number, taken.record.safe.data)
+                one = taken.record
+                self.held.add(HeldRecord(number, one.peer, one.received_ns, one.safe.data))
         return self.held
 
     def _line(self, number: int) -> bytes | None:
         taken = self._taken.get(number)
-        return taken.record.safe.data if taken is not None else self.held.take(number)
+        return taken.record.safe.data if taken is not None else self.held.data(number)
