@@ -15,7 +15,8 @@ from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.panther import DIALECT
 from trailhound.dialects.panther.items import Rejected
 from trailhound.dialects.panther.keypath import key_path
-from trailhound.dialects.panther.pretest import Modules, pretest
+from trailhound.dialects.panther.pretest import pretest
+from trailhound.dialects.panther.syntax import Modules
 from trailhound.engine.match import matcher
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleSet, dump_books, link, load_books

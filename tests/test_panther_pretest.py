@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailhound.dialects.panther.logs import LOG_TYPES, SPELLED
-from trailhound.dialects.panther.pretest import Modules, pretest
+from trailhound.dialects.panther.pretest import pretest
+from trailhound.dialects.panther.syntax import Modules
 from trailhound.engine.gates import anchors
 from trailhound.engine.match import matcher
 from trailhound.rules.ir import And, Predicate

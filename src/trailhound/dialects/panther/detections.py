@@ -13,7 +13,8 @@ from trailhound.dialects.panther.expressions import predicate_of
 from trailhound.dialects.panther.items import Item, Rejected
 from trailhound.dialects.panther.keypath import key_path
 from trailhound.dialects.panther.logs import APART, LOG_TYPES, OWN, sources_of
-from trailhound.dialects.panther.pretest import Modules, pretest
+from trailhound.dialects.panther.pretest import pretest
+from trailhound.dialects.panther.syntax import Modules
 from trailhound.model.findings import RuleInfo
 from trailhound.model.logsource import LogSource
 from trailhound.rules.ir import And, Deduplicated, Field, Note, Predicate, PythonCall, Rule

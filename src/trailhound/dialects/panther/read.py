@@ -18,7 +18,7 @@ from trailhound.dialects.panther.detections import (
 )
 from trailhound.dialects.panther.items import Item, Rejected
 from trailhound.dialects.panther.keypath import key_path
-from trailhound.dialects.panther.pretest import Modules
+from trailhound.dialects.panther.syntax import Modules
 from trailhound.dialects.yaml_text import YamlError, decoded, read_documents
 from trailhound.rules.book import RuleBook
 from trailhound.rules.ir import Field, Note, Or, Rule, RuleError
