@@ -69,7 +69,7 @@ def count(serving: Serving) -> int:
     return sum(file.read_bytes().count(b"\n") for file in files)
 
 
-def wait_found(serving: Serving, wanted: int, seconds: float = 90) -> None:
+def wait_found(serving: Serving, wanted: int, seconds: float = 300) -> None:
     """Wait until there are so many findings."""
     until = time.monotonic() + seconds
     while count(serving) < wanted:
@@ -96,7 +96,7 @@ def killed_again_and_again(
     feed()
 
 
-def wait_for(serving: Serving, wanted: int, seconds: float = 90) -> None:
+def wait_for(serving: Serving, wanted: int, seconds: float = 300) -> None:
     """Wait until there are so many findings, then end the server."""
     wait_found(serving, wanted, seconds)
     time.sleep(1)

@@ -389,7 +389,7 @@ def test_a_small_queue_holds_a_large_topic_up_and_loses_nothing(
     apache: Broker, tmp_path: Path
 ) -> None:
     apache.make("narrow", 2)
-    records = once.records(20_000)
+    records = once.records(6_000)
     for record in records:
         apache.producer.produce("narrow", record)
         apache.producer.poll(0)

@@ -596,8 +596,8 @@ def test_while_the_store_restarts_it_waits_and_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_small_queue_holds_a_bucket_up_and_loses_nothing(endpoint: str, tmp_path: Path) -> None:
-    records = once.records(20_000)
-    parts = {f"{at}.log": b"\n".join(records[at : at + 4000]) for at in range(0, 20_000, 4000)}
+    records = once.records(6_000)
+    parts = {f"{at}.log": b"\n".join(records[at : at + 2000]) for at in range(0, 6_000, 2000)}
     fill(endpoint, "narrow", parts)
     more = f"queue_bytes = {1024 * 1024}\n"
     serving = Serving(tmp_path, _settings(endpoint, "narrow", tmp_path, more)).start()
