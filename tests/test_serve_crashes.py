@@ -59,7 +59,7 @@ def steps(judge: Judge) -> list[tuple[Any, str]]:
     assert lake is not None
     ledger = sealer._ledger
     return [
-        (journal, "begin"), (journal, "done"), (journal, "told"), (judge._log, "append"),
+        (journal, "begin"), (journal, "done"), (journal, "told"), (judge._telling._log, "append"),
         (ledger, "append"), (ledger, "sign_head"), (lake, "append"), (judge._windows, "save"),
         (judge._watcher, "save"),
     ]  # fmt: skip

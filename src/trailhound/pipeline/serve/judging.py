@@ -12,7 +12,7 @@ from msgspec import structs
 import trailhound
 from trailhound.engine.plan import Plan
 from trailhound.intake.arrivals import Arrival
-from trailhound.lake import schema as lake
+from trailhound.lake.schema import Arrival as Kept
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, ParseFailure, RawRecord
@@ -25,7 +25,8 @@ from trailhound.pipeline.serve.journal import Batch, Journal, Late
 from trailhound.pipeline.serve.records import Held, OpenBatch, Taken, key_of
 from trailhound.pipeline.serve.sealing import Numbered, Sealer, open_ledger, open_redaction
 from trailhound.pipeline.serve.settings import Settings
-from trailhound.pipeline.serve.storing import Storing
+from trailhound.pipeline.serve.storing import Storing, stored
+from trailhound.pipeline.serve.telling import Telling
 from trailhound.pipeline.serve.watcher import FILE, Watcher
 from trailhound.pipeline.stream import Stream
 from trailhound.sources import all_sources
@@ -35,8 +36,6 @@ SETTLE_NS = 3_000_000_000
 """Records that belong together arrive within so much of each other."""
 _SEEN_NS = 24 * 3600 * 1_000_000_000
 """How long a record is remembered, to know it when it is sent again."""
-_AMENDED_NS = 9 * 24 * 3600 * 1_000_000_000
-"""How long a finding may still change: lateness, and how long windows keep their evidence."""
 _SETTLE_GRACE_NS = 2_000_000_000
 _LAST_S = 10.0
 """How long the last head may take to be forwarded, at the end."""
@@ -58,9 +57,8 @@ class Judge:
         self._settings = settings
         self._journal = journal
         self._folder = Path(settings.state)
-        self._log = FindingsLog(
-            self._folder / "findings", journal.log_sizes(), settings.findings_format
-        )
+        log = FindingsLog(self._folder / "findings", journal.log_sizes(), settings.findings_format)
+        self._telling = Telling(log, journal)
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
         self._settled_ns = int(journal.value("settled_ns") or b"0")
         self._watcher = Watcher(self._folder / FILE, journal.next_number)
@@ -96,7 +94,7 @@ class Judge:
         self._begun_s = None
         self._seen: set[bytes] = set()
         self._batch = OpenBatch(held)
-        self._events: list[lake.Arrival] = []
+        self._events: list[Kept] = []
 
     @property
     def rules(self) -> int:
@@ -307,7 +305,7 @@ class Judge:
         for event in fresh:
             self._counts["events_total", (("source", event.source),)] += 1
         if self._lake is not None:
-            self._events += [lake.Arrival(e, self._batch.raw(e), _copy(e)) for e in fresh]
+            self._events += [stored(event, self._batch.raw(event)) for event in fresh]
         self._tell(list(self._windows.take(fresh, received_ns)))
         repeats = {id(event) for event in events} - {id(event) for event in fresh}
         self._tell(self._watcher.take(events, repeats, self.behind, received_ns))
@@ -337,38 +335,18 @@ class Judge:
         return fresh
 
     def _tell(self, findings: Sequence[Finding]) -> None:
-        if not findings:
-            return
-        # A crash may lead to the same findings by other steps: what counts is whether they say
-        # something else than was told last, and the number of a revision is given here.
-        fresh: dict[str, tuple[Finding, bytes]] = {}
-        for finding in findings:
-            said = _said(finding)
-            known = self._journal.last_told(finding.uid)
-            if finding.uid in fresh:
-                known = fresh[finding.uid][0].revision, fresh[finding.uid][1]
-            if known is None:
-                fresh[finding.uid] = finding, said
-            elif known[1] != said:
-                revision = max(finding.revision, known[0] + 1)
-                fresh[finding.uid] = structs.replace(finding, revision=revision), said
-        tell = [finding for finding, _ in fresh.values()]
-        if tell and self._sealer is not None:
-            # What proves a finding is sealed before it is told.
-            self._seal()
-            now_ns = time.time_ns()
-            proofs = [self._sealer.proofs(finding.events, now_ns) for finding in tell]
-            tell = [structs.replace(f, proofs=p) for f, p in zip(tell, proofs, strict=True)]
-        sizes = self._log.append(tell)
-        until_ns = self._time_ns + _AMENDED_NS
-        noted = [
-            (f.uid, f.revision, said, until_ns if f.group or f.reason else 0)
-            for f, said in fresh.values()
-        ]
-        self._journal.told(noted, self.behind, sizes)
-        for finding in tell:
+        for finding in self._telling.tell(findings, self._prove, self.behind, self._time_ns):
             labels = (("level", finding.rule.level.label), ("status", finding.status.value))
             self._counts["findings_total", labels] += 1
+
+    def _prove(self, findings: list[Finding]) -> list[Finding]:
+        if self._sealer is None:
+            return findings
+        # What proves a finding is sealed before it is told.
+        self._seal()
+        now_ns = time.time_ns()
+        proofs = [self._sealer.proofs(finding.events, now_ns) for finding in findings]
+        return [structs.replace(f, proofs=p) for f, p in zip(findings, proofs, strict=True)]
 
     def _saved_decoder(self, held: Held) -> tuple[Decoder, list[Event | ParseFailure]]:
         """Return the readers with what they hold back, and what they give out at once.
@@ -398,27 +376,8 @@ def _event_key(event: Event) -> bytes:
     return hashlib.blake2b(event.uid.encode(), digest_size=16).digest()
 
 
-def _copy(event: Event) -> str:
-    """Return what tells events of the same content apart in the lake: where the queue has them."""
-    place = event.origins[0]
-    return f"{place.line}#{place.element}" if place.element else str(place.line)
-
-
 def _summed(late: Iterable[tuple[str, Event]]) -> list[Late]:
     times: dict[str, list[int]] = {}
     for rule, event in late:
         times.setdefault(rule, []).append(event.envelope.time_ns)
     return [Late(rule, len(found), min(found), max(found)) for rule, found in times.items()]
-
-
-def _said(finding: Finding) -> bytes:
-    """Return what tells one telling of a finding from the next: a digest of what it says."""
-    told = (
-        finding.status.value,
-        finding.start_ns,
-        finding.time_ns,
-        finding.event_count,
-        finding.reason,
-        [event.uid for event in finding.events],
-    )
-    return hashlib.blake2b(repr(told).encode(errors="surrogatepass"), digest_size=16).digest()

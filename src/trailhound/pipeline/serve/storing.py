@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trailhound.lake.schema import Arrival
 from trailhound.lake.store import Appended, Writer
+from trailhound.model.events import Event
 from trailhound.pipeline.serve.journal import Batch
 from trailhound.pipeline.serve.settings import LakeSettings
 
@@ -72,3 +73,10 @@ class Storing:
     def close(self) -> None:
         """Let another process write."""
         self._writer.close()
+
+
+def stored(event: Event, raw: bytes) -> Arrival:
+    """Return an event as the lake takes it; its place in the queue tells it from its like."""
+    place = event.origins[0]
+    copy = f"{place.line}#{place.element}" if place.element else str(place.line)
+    return Arrival(event, raw, copy)
