@@ -1,7 +1,6 @@
 """Records of the queue to events, findings, and what is kept; batch by batch, each once."""
 
 import hashlib
-import pickle
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,20 +8,20 @@ from pathlib import Path
 
 from msgspec import structs
 
-import trailhound
 from trailhound.engine.plan import Plan
 from trailhound.intake.arrivals import Arrival
 from trailhound.lake.schema import Arrival as Kept
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
-from trailhound.model.records import Origin, ParseFailure, RawRecord
+from trailhound.model.records import ParseFailure
 from trailhound.pipeline.rulebooks import LoadedRules, load_rules
 from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.findings_log import FindingsLog
 from trailhound.pipeline.serve.forwarding import Forwarding
 from trailhound.pipeline.serve.journal import Batch, Journal, Late
-from trailhound.pipeline.serve.records import Held, OpenBatch, Taken, key_of
+from trailhound.pipeline.serve.reading import Reading
+from trailhound.pipeline.serve.records import OpenBatch, Taken, key_of
 from trailhound.pipeline.serve.sealing import Numbered, Sealer, open_ledger, open_redaction
 from trailhound.pipeline.serve.settings import Settings
 from trailhound.pipeline.serve.storing import Storing, stored
@@ -30,13 +29,9 @@ from trailhound.pipeline.serve.telling import Telling
 from trailhound.pipeline.serve.watcher import FILE, Watcher
 from trailhound.pipeline.stream import Stream
 from trailhound.sources import all_sources
-from trailhound.sources.decode import Decoder
 
-SETTLE_NS = 3_000_000_000
-"""Records that belong together arrive within so much of each other."""
 _SEEN_NS = 24 * 3600 * 1_000_000_000
 """How long a record is remembered, to know it when it is sent again."""
-_SETTLE_GRACE_NS = 2_000_000_000
 _LAST_S = 10.0
 """How long the last head may take to be forwarded, at the end."""
 _STEP_NS = 3600 * 1_000_000_000
@@ -60,7 +55,7 @@ class Judge:
         log = FindingsLog(self._folder / "findings", journal.log_sizes(), settings.findings_format)
         self._telling = Telling(log, journal)
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
-        self._settled_ns = int(journal.value("settled_ns") or b"0")
+        self._reading = Reading(journal)
         self._watcher = Watcher(self._folder / FILE, journal.next_number)
         self._time_ns = int(journal.value("time_ns") or b"0")
         self.behind = journal.next_number
@@ -78,22 +73,20 @@ class Judge:
             self._lake = Storing(
                 settings.lake_folder, settings.lake, [source.name for source in all_sources()]
             )
-        held = Held(journal.value("held") or b"")
         self._begun_s: float | None
-        self._decoder, given = self._saved_decoder(held)
-        self._open(held)
+        self._open()
         self.reload()
-        if given:
+        if self._reading.given:
             self._begun_s = time.monotonic()
-            self._judge(given, time.time_ns())
+            self._judge(self._reading.given, time.time_ns())
 
-    def _open(self, held: Held) -> None:
+    def _open(self) -> None:
         self.open_records = 0
         """Records taken and not kept yet."""
         self.open_bytes = 0
         self._begun_s = None
         self._seen: set[bytes] = set()
-        self._batch = OpenBatch(held)
+        self._batch = OpenBatch(self._reading.held)
         self._events: list[Kept] = []
 
     @property
@@ -146,9 +139,7 @@ class Judge:
         keys = [key_of(*pair) for pair in zip(arrivals, safe, strict=True)]
         known = self._journal.known([key for key in keys if key is not None])
         for number, arrival in enumerate(arrivals, first):
-            received_ns = arrival.received_ns
-            if self._is_settled(received_ns):
-                items += self._decoder.settle()
+            items += self._reading.settle(arrival.received_ns)
             redacted, key = safe[number - first], keys[number - first]
             self.open_bytes += len(arrival.data)
             intake = (("intake", arrival.peer.partition("/")[0]),)
@@ -160,15 +151,10 @@ class Judge:
                     self._counts["records_repeated_total", intake] += 1
                     continue
                 self._seen.add(key)
-            taken = Taken(Numbered(number, arrival.peer, received_ns, redacted), key)
+            record = Numbered(number, arrival.peer, arrival.received_ns, redacted)
+            taken = Taken(record, key)
             self._batch.add(taken)
-            # A stamp without a year is of the year in which it arrives.
-            origin = Origin(arrival.peer, number)
-            if arrival.failure is not None:
-                items.append(ParseFailure(origin, *arrival.failure))
-                continue
-            record = RawRecord(redacted.data, origin, received_ns, arrival.context)
-            given = list(self._decoder.decode(record))
+            given = self._reading.read(number, arrival, redacted.data)
             taken.alone = bool(given) and all(_is_of(item, number) for item in given)
             items += given
         self.open_records += len(arrivals)
@@ -178,7 +164,7 @@ class Judge:
 
     def settle(self, now_ns: int) -> None:
         """Give out what was held back for records that have not come; nothing is waiting."""
-        if self._is_settled(now_ns, _SETTLE_GRACE_NS) and (items := list(self._decoder.settle())):
+        if items := self._reading.settle(now_ns, idle=True):
             if self._begun_s is None:
                 self._begun_s = time.monotonic()
             self._judge(items, now_ns)
@@ -205,20 +191,15 @@ class Judge:
         # given would be missing. So they are saved first.
         self._windows.save()
         self._watcher.save(self.behind)
-        held = self._batch.close()
-        saved = {
-            "decoder": pickle.dumps((trailhound.__version__, self._decoder)),
-            "held": held.dump(),
-            "settled_ns": b"%d" % self._settled_ns,
-            "time_ns": b"%d" % self._time_ns,
-        }
+        saved = self._reading.saved(self._batch.close())
+        saved["time_ns"] = b"%d" % self._time_ns
         # Of a record whose events have ids, those are enough.
         seen = self._seen - self._batch.known_by_events()
         self._journal.done(
             batch, saved, ((key, self._time_ns) for key in seen), late, self._time_ns
         )
         self._journal.forget_seen(self._time_ns - _SEEN_NS)
-        self._open(held)
+        self._open()
 
     def keep_house(self) -> None:
         """Sign a head, merge files, delete what is due; each if it is time to."""
@@ -280,14 +261,6 @@ class Judge:
         if self._sealer is not None:
             self._counts["sealed_total", ()] += self._sealer.seal(records, time.monotonic())
 
-    def _is_settled(self, now_ns: int, grace_ns: int = 0) -> bool:
-        """Whether what belongs together has come since this last said so; a clock may go back."""
-        since_ns = now_ns - self._settled_ns
-        if -SETTLE_NS <= since_ns < SETTLE_NS + grace_ns:
-            return False
-        self._settled_ns = now_ns // SETTLE_NS * SETTLE_NS
-        return True
-
     def _move_time(self, now_ns: int) -> None:
         known_ns = self._time_ns or now_ns
         self._time_ns = max(known_ns, min(now_ns, known_ns + _STEP_NS))
@@ -347,23 +320,6 @@ class Judge:
         now_ns = time.time_ns()
         proofs = [self._sealer.proofs(finding.events, now_ns) for finding in findings]
         return [structs.replace(f, proofs=p) for f, p in zip(findings, proofs, strict=True)]
-
-    def _saved_decoder(self, held: Held) -> tuple[Decoder, list[Event | ParseFailure]]:
-        """Return the readers with what they hold back, and what they give out at once.
-
-        Readers of another version hold nothing: they are given again what may have been held.
-        """
-        data = self._journal.value("decoder")
-        if data is not None:
-            version, decoder = pickle.loads(data)  # noqa: S301 - our own file, in our own folder
-            if version == trailhound.__version__ and isinstance(decoder, Decoder):
-                return decoder, []
-        decoder = Decoder(all_sources())
-        given: list[Event | ParseFailure] = []
-        for one in held:
-            record = RawRecord(one.data, Origin(one.peer, one.number), one.received_ns)
-            given += decoder.decode(record)
-        return decoder, given
 
 
 def _is_of(item: Event | ParseFailure, number: int) -> bool:
