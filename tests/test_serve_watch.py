@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serving import Serving
 from trailhound.engine.watch.contract import MINUTE_NS, SECOND_NS, Stage
@@ -16,7 +20,7 @@ from trailhound.intake.queue import QueueWriter
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, RawRecord
 from trailhound.pipeline.serve.sightings import sighting
-from trailhound.pipeline.serve.watcher import Watcher
+from trailhound.pipeline.serve.watcher import Watcher, load_watch
 from trailhound.sources.decode import Decoder
 
 START = int(datetime(2026, 5, 4, tzinfo=UTC).timestamp())
@@ -129,6 +133,59 @@ def test_what_the_watch_never_saw_is_no_gap(tmp_path: Path) -> None:
         take(second, 2 + unseen, 20)
         assert late(second) == found
         second.close()
+
+
+NAMES = st.text(max_size=200) | st.text(st.characters(categories=["Cs", "Cc", "Lu"]), max_size=9)
+
+
+@settings(max_examples=30)
+@given(NAMES, NAMES, NAMES, st.integers(0, 2**70), st.sampled_from(["", "1969", "2262", "x"]))
+def test_nothing_in_an_event_keeps_the_watch_from_being_saved(
+    name: str, other: str, peer: str, number: int, year: str
+) -> None:
+    event = json.loads(request(START, 1, "pods"))
+    event["objectRef"]["resource"] = event["auditID"] = name
+    event["annotations"] = {"x": other}
+    event["requestReceivedTimestamp"] = f"{year or 2026}-05-01T00:00:00Z"
+    event["stageTimestamp"] = f"{year or 2026}-05-01T00:00:01Z"
+    event["stage"] = "RequestReceived" if number % 2 else "ResponseComplete"
+    journal = {
+        "__REALTIME_TIMESTAMP": "1778000000000000",
+        "_TRANSPORT": "audit",
+        "_AUDIT_TYPE_NAME": "USER_ACCT",
+        "_AUDIT_ID": str(number),
+        "_SOURCE_REALTIME_TIMESTAMP": "1778000000000000",
+        "_HOSTNAME": other,
+        "MESSAGE": "op=x",
+    }
+    trail = {
+        "eventVersion": "1.08",
+        "eventSource": name,
+        "eventName": other,
+        "awsRegion": other,
+        "eventID": name,
+        "eventTime": f"{year or 2026}-05-01T00:00:00Z",
+        "userIdentity": {},
+    }
+    decoder = Decoder()
+    items = [
+        item
+        for record in (event, journal, trail)
+        for item in decoder.decode(
+            RawRecord(
+                json.dumps(record).encode(),
+                Origin(f"http/{peer[:9].encode('ascii', 'ignore').decode()}", 1),
+            )
+        )
+    ]
+    events = [item for item in (*items, *decoder.flush()) if isinstance(item, Event)]
+    with tempfile.TemporaryDirectory() as folder:
+        watcher = Watcher(Path(folder) / "w.sqlite", 1)
+        for minute in range(3):
+            watcher.take(events, set(), 2, START * SECOND_NS + minute * MINUTE_NS)
+        watcher.save(2)
+        watcher.close()
+        assert load_watch(Path(folder) / "w.sqlite")[1] or not events
 
 
 def ran(*arguments: object) -> str:

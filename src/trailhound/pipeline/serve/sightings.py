@@ -10,6 +10,8 @@ _ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASC
 _DAY = re.compile(r"(?<=/)\d{4}/\d{2}/\d{2}/", re.ASCII)
 _DAEMON = "DAEMON_"
 """auditd numbers its own records, from a random start (src/auditd-event.c); the kernel the rest."""
+_SERIAL_LIMIT = 2**32 - 1
+"""The kernel counts in 32 bits; what is larger is no number of its."""
 _STAGES = {
     "RequestReceived": Stage.BEGUN,
     # From here on the request is known to be answered, however long the answer takes.
@@ -32,7 +34,7 @@ def sighting(event: Event, received_ns: int, *, repeat: bool) -> Sighting:
     elif event.source == "auditd":
         records = document["records"]
         if not any(record["type"].startswith(_DAEMON) for record in records):
-            serial = document["serial"]
+            serial = document["serial"] if document["serial"] <= _SERIAL_LIMIT else 0
     return Sighting(
         source=event.source,
         sender=_cut(envelope.device) or _sender(origin.path),
@@ -63,4 +65,6 @@ def _sender(peer: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text[:_TEXT_LIMIT]
+    text = text[:_TEXT_LIMIT]
+    # JSON can hold half a character (`\\ud800`), which can be kept nowhere.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
