@@ -105,7 +105,7 @@ class Serving:
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Wait until the detector has its rules."""
-        self.wait()
+        self.wait(seconds)
         until = time.monotonic() + seconds
         while self.ask("GET", "/readyz").status != 200:
             assert time.monotonic() < until, self.log
