@@ -104,6 +104,50 @@ def _windowed() -> str:
     return name
 
 
+SILENCE = """title: Heartbeat
+name: heartbeat
+logsource: {product: kubernetes, service: audit}
+detection:
+    sel: {user.username: heart}
+    condition: sel
+level: low
+---
+title: It stopped
+id: 33333333-3333-4333-8333-333333333333
+correlation:
+    type: event_count
+    rules: [heartbeat]
+    timespan: 10m
+    condition: {eq: 0}
+level: high
+"""
+
+
+def test_silence_lasts_to_the_end_of_the_hunt_as_of_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "rule.yml").write_text(SILENCE)
+    times = ("2026-11-12T17:00:00Z", "2026-11-12T17:05:00Z", "2026-11-12T19:00:00Z")
+    users = ("heart", "heart", "somebody else")
+    events = [
+        {**HOSTILE, "auditID": user + at, "stageTimestamp": at, "user": {"username": user}}
+        for user, at in zip(users, times, strict=True)
+    ]
+    log = tmp_path / "audit.jsonl"
+    log.write_text("".join(json.dumps(event) + "\n" for event in events))
+    with Writer(tmp_path / "lake") as writer:
+        ingest(writer, find_inputs([str(log)]))
+    rules = load_rules([str(tmp_path / "rule.yml")], builtin=False, placeholders={}, cache=None)
+    scanned: list[Finding] = []
+    run_scan(Scan(find_inputs([str(log)]), rules), scanned.append)
+    hunted: list[Finding] = []
+    hunt_rules(Lake(tmp_path / "lake"), rules, Times(), hunted.append)
+    assert [finding.rule.title for finding in scanned] == ["It stopped"]
+    assert told(hunted) == told(scanned)
+    until = moment_ns("2026-11-12T17:10Z", NOW_NS)
+    hunted.clear()
+    hunt_rules(Lake(tmp_path / "lake"), rules, Times(None, until), hunted.append)
+    assert hunted == []
+
+
 def test_times_limit_a_hunt(folder: Path, everything: list[Event]) -> None:
     lake = Lake(folder)
     middle = everything[len(everything) // 2].envelope.time_ns

@@ -9,8 +9,8 @@ from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
 _TAIL_BYTES = 64 * 1024
-_SKEW_NS = 5 * 60 * 1_000_000_000
-"""A file may have been written so long before the time its last record bears."""
+SKEW_NS = 5 * 60 * 1_000_000_000
+"""A record may bear a time that is so long after the clock by which it was written."""
 
 
 def end_ns(files: Iterable[InputFile]) -> int:
@@ -26,7 +26,7 @@ def end_ns(files: Iterable[InputFile]) -> int:
         for item in (*decoder.decode(record), *decoder.flush()):
             if isinstance(item, Event):
                 time_ns = item.envelope.time_ns
-                if not file.modified_ns or time_ns <= file.modified_ns + _SKEW_NS:
+                if not file.modified_ns or time_ns <= file.modified_ns + SKEW_NS:
                     latest_ns = max(latest_ns, time_ns)
     return latest_ns
 

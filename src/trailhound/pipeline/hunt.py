@@ -28,6 +28,7 @@ from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.totals import RuleProblem, Totals
 from trailhound.pipeline.asking import Asking
+from trailhound.pipeline.ending import SKEW_NS
 from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.scan import plan_for
@@ -84,7 +85,7 @@ def hunt_rules(
             if uid not in silent and requests.first(uid, request_id(hit.event)):
                 out(finding_of(plan, hit, explained=True))
         state = WindowState()
-        ended = finish(plan, state, spool.event)
+        ended = finish(plan, state, spool.event, _end_ns(lake, times))
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)
         elapsed_s = time.monotonic() - started
@@ -93,6 +94,14 @@ def hunt_rules(
             unsupported=unsupported,
             selected=selected,
         )
+
+
+def _end_ns(lake: Lake, times: Times) -> int:
+    """Return the event time until which the hunt goes: silence that lasts until then is silence."""
+    latest_ns = time.time_ns() + SKEW_NS
+    lasts = (file.last_ns for file in lake.files())
+    last_ns = max((last_ns for last_ns in lasts if last_ns <= latest_ns), default=0)
+    return last_ns if times.until_ns is None else min(last_ns, times.until_ns)
 
 
 def _candidates(lake: Lake, selections: Mapping[str, Selection], times: Times) -> Iterator[Event]:
