@@ -111,6 +111,24 @@ def test_gathered_alerts_are_one_finding() -> None:
     assert (first.event_count, second.event_count) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type: flatline\nthreshold: 1\ntimeframe: {minutes: 5}\n",
+        "type: metric_aggregation\nmetric_agg_key: t\nmetric_agg_type: max\nmax_threshold: 1\n",
+        "type: cardinality\ncardinality_field: u\nmin_cardinality: 9\ntimeframe: {minutes: 5}\n",
+        "type: spike\nspike_height: 2\nspike_type: down\ntimeframe: {minutes: 5}\n",
+    ],
+    ids=("flatline", "metric", "cardinality", "spike"),
+)
+def test_alerts_at_the_end_of_a_run_are_not_lost_where_they_should_be_gathered(text: str) -> None:
+    text += "aggregation: {hours: 9}\n"
+    found = findings(text, [*at(*range(0, 600, 60), u="x"), *at(1300, 9000, u="x")])
+    assert found
+    (note,) = (note for note in read(HEAD + text).rules[-1].notes if note.ignored)
+    assert "each is a finding" in note.text
+
+
 def test_new_term_learns_first() -> None:
     text = "type: new_term\nfields: [u]\nterms_window_size: {hours: 1}\n"
     (found,) = findings(text, [*at(0, 3600, u="x"), *at(4000, 5000, u="y")])

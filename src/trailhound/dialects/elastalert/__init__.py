@@ -41,5 +41,5 @@ def _siblings(file: RuleFile) -> Iterable[str]:
 
 
 DIALECT = Dialect(
-    name="elastalert", recognises=_recognises, read=_read, siblings=_siblings, version=3
+    name="elastalert", recognises=_recognises, read=_read, siblings=_siblings, version=4
 )

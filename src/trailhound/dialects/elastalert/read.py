@@ -18,7 +18,18 @@ from trailhound.dialects.yaml_text import Document, YamlError, decoded, read_doc
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook
-from trailhound.rules.ir import Gathered, Note, Realert, Rule, RuleError
+from trailhound.rules.ir import (
+    Aggregate,
+    Cardinality,
+    Flatline,
+    Gathered,
+    Note,
+    Realert,
+    Rule,
+    RuleError,
+    Spike,
+    Window,
+)
 
 _MINUTE_NS = 60_000_000_000
 _RUN = Run(every_ns=_MINUTE_NS, buffer_ns=15 * _MINUTE_NS)
@@ -119,6 +130,15 @@ class _Reader:
                 "index",
             )
         self._tell_keys(kind)
+        gathered = self._gathered(f"{uid}.alerts", lowering)
+        if gathered is not None and made.window is not None and _alerts_at_runs(made.window):
+            self._note(
+                f"aggregation: alerts of type {kind} come at the end of a run, with no event to "
+                "gather; each is a finding",
+                "aggregation",
+                ignored=True,
+            )
+            gathered = None
         for text, place in lowering.notes.items():
             self._note(text, *place, ignored=text.endswith(NOT_ASKED))
         logsource = index.logsource
@@ -157,7 +177,6 @@ class _Reader:
                 hidden[0],
                 info=msgspec.structs.replace(hidden[0].info, title=f"{info.title} (in the bucket)"),
             )
-        gathered = self._gathered(f"{uid}.alerts", lowering)
         if gathered is None:
             return [
                 *hidden,
@@ -347,6 +366,17 @@ class _Reader:
             place = found[0].partition(" ")[0]
             ignored = text not in (_DELIVERED, _UNASKED, _ENRICHED)
             self._note(f"{', '.join(found)}: {text}", place, ignored=ignored)
+
+
+def _alerts_at_runs(window: Window) -> bool:
+    """Whether alerts may come at the end of a run, and not only with an event."""
+    match window:
+        case Flatline() | Aggregate() | Spike():
+            return True
+        case Cardinality():
+            return window.at_least is not None
+        case _:
+            return False
 
 
 _UNASKED = "not needed, there is no Elasticsearch to ask"
