@@ -503,3 +503,47 @@ def test_other_windows_are_refused(section: str, reason: str) -> None:
     with pytest.raises(Unsayable) as refused:
         write(rule, rules)
     assert reason in refused.value.reason
+
+
+SIGN_INS = """title: Failed
+name: failed
+logsource: {product: azure, service: signinlogs}
+detection:
+    sel: {ResultType: 50126}
+    condition: sel
+level: low
+---
+title: Sprayed
+id: 44444444-4444-4444-8444-444444444444
+correlation:
+    type: value_count
+    rules: [failed]
+    group-by: [CallerIPAddress, home]
+    aliases: {home: {failed: AppDisplayName}}
+    timespan: 10m
+    condition: {field: UserPrincipalName, gte: 5}
+level: high
+"""
+
+
+def test_correlations_find_fields_where_their_rules_do(tmp_path: Path) -> None:
+    path = tmp_path / "rule.yml"
+    path.write_text(SIGN_INS)
+    loaded = load_rules([str(path)], builtin=False, placeholders={}, cache=None)
+    rules = {rule.info.uid: rule for rule in loaded.ruleset.rules}
+    rule = rules["44444444-4444-4444-8444-444444444444"]
+    assert isinstance(rule.window, Correlation)
+    places = [[".".join(path) for path in field.paths] for field in rule.window.group_by]
+    assert places == [["callerIpAddress", "ipAddress", "IPAddress"], ["home"]]
+    assert rule.window.field is not None
+    assert ("userPrincipalName",) in rule.window.field.paths
+    ((_, aliased),) = rule.window.aliases[0].fields
+    assert ("properties", "appDisplayName") in aliased.paths
+    assert any(
+        "'CallerIPAddress' is read as callerIpAddress, ipAddress" in n.text for n in rule.notes
+    )
+    path.write_text(text_of(write(rule, rules).documents))
+    again = load_rules([str(path)], builtin=False, placeholders={}, cache=None).ruleset
+    window = next(found.window for found in again.rules if found.window is not None)
+    assert window.group_by == rule.window.group_by
+    assert window.value_fields == rule.window.value_fields

@@ -14,6 +14,7 @@ import trailhound
 import trailhound.content
 from trailhound.dialects import DIALECTS
 from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
+from trailhound.dialects.sigma.places import placed
 from trailhound.model.errors import TrailhoundError
 from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
 from trailhound.rules.ir import RuleError
@@ -60,7 +61,7 @@ def load_rules(
     files = [file for file in reversed(unique.values()) if isinstance(file, RuleFile)]
     unread = [file for file in reversed(unique.values()) if isinstance(file, RuleError)]
     books = [RuleBook(error.path, errors=(error,)) for error in unread]
-    ruleset = link([*books, *_cached(files, placeholders, cache)])
+    ruleset = placed(link([*books, *_cached(files, placeholders, cache)]))
     counts = Counter(rule.info.dialect for rule in ruleset.rules)
     return LoadedRules(ruleset, dict(counts))
 

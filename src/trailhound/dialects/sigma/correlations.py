@@ -5,14 +5,13 @@ Correlation Rules Specification 2.1.0). ElastAlert begins anew after each alert 
 ones back. Both fire on the same events; where they tell it otherwise, that is said.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from trailhound.dialects.sigma.sayable import is_name
 from trailhound.dialects.sigma.spelling import Unsayable
-from trailhound.dialects.sigma.taxonomy import path_of
 from trailhound.rules.describe_window import describe_window
 from trailhound.rules.ir import (
     Aggregate,
@@ -29,6 +28,7 @@ from trailhound.rules.ir import (
     Matches,
     Not,
     Or,
+    Path,
     Predicate,
     Rule,
     Window,
@@ -136,7 +136,10 @@ def _held_back(window: Window) -> _Differs:
 
 
 def section_of(
-    window: Correlation, reference: Callable[[str], str], name: Callable[[str], str]
+    window: Correlation,
+    reference: Callable[[str], str],
+    name: Callable[[str], str],
+    read_as: Callable[[str, Iterable[str]], tuple[Path, ...]],
 ) -> dict[str, Any]:
     """Return the section `correlation` that is read as a window.
 
@@ -144,19 +147,26 @@ def section_of(
         window: the window.
         reference: uid of a rule → what to refer to it by.
         name: the same, where only a name will do. May raise `Unsayable`.
+        read_as: name of a field, uids of rules → the paths that it stands for in a correlation
+            of those.
 
     Raises:
         Unsayable: a field has no name in Sigma, or the time is no whole number of seconds.
     """
+    aliased = {alias.name for alias in window.aliases}
+
+    def named(field: Field, uids: Iterable[str]) -> str:
+        return field.name if field.name in aliased else _name_of(field, uids, read_as)
+
     section: dict[str, Any] = {"type": window.kind}
     refer = reference if window.expression is None else name
     section["rules"] = [refer(uid) for uid in window.rules]
     if window.group_by:
-        section["group-by"] = [_name_of(field) for field in window.group_by]
+        section["group-by"] = [named(field, window.rules) for field in window.group_by]
     section["timespan"] = timespan(window.timespan_ns)
     if window.aliases:
         section["aliases"] = {
-            alias.name: {refer(uid): _name_of(field) for uid, field in alias.fields}
+            alias.name: {refer(uid): named(field, [uid]) for uid, field in alias.fields}
             for alias in window.aliases
         }
     if window.expression is not None:
@@ -166,7 +176,7 @@ def section_of(
         if len(condition) < len(window.conditions):
             raise Unsayable("two bounds of one kind")
         if window.field is not None:
-            condition["field"] = _name_of(window.field)
+            condition["field"] = named(window.field, window.rules)
         if window.percentile is not None:
             condition["percentile"] = window.percentile
         if condition:
@@ -184,11 +194,15 @@ def timespan(span_ns: int) -> str:
     return next(f"{seconds // size}{unit}" for size, unit in _UNITS if seconds % size == 0)
 
 
-def _name_of(field: Field) -> str:
+def _name_of(
+    field: Field,
+    uids: Iterable[str],
+    read_as: Callable[[str, Iterable[str]], tuple[Path, ...]],
+) -> str:
     if field.via:
         raise Unsayable(f"{field.name} is computed, which Sigma cannot group or count by")
     for name in (field.name, *(".".join(path) for path in field.paths)):
-        if is_name(name) and field.paths == (path_of(name),):
+        if is_name(name) and field.paths == read_as(name, uids):
             return name
     places = ", ".join(".".join(path) for path in field.paths)
     raise Unsayable(f"a correlation reads a field in one place, not in {places}", field.name)

@@ -17,6 +17,7 @@ from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.sigma.correlations import as_correlation, section_of
 from trailhound.dialects.sigma.definitions import Definitions
 from trailhound.dialects.sigma.detections import ALWAYS, detection_of
+from trailhound.dialects.sigma.places import logsources_of, paths_of, placed
 from trailhound.dialects.sigma.read import read_file
 from trailhound.dialects.sigma.sayable import FALSE, TRUE, Saying, joined, unlabelled
 from trailhound.dialects.sigma.spelling import Unsayable
@@ -30,6 +31,7 @@ from trailhound.rules.ir import (
     Field,
     Not,
     Or,
+    Path,
     Predicate,
     Rule,
 )
@@ -152,7 +154,10 @@ class _Writer:
                 raise Unsayable("a condition on rules that have no name")
             return found
 
-        section = section_of(window, uid_in_sigma, name)
+        def read_as(field: str, uids: Iterable[str]) -> tuple[Path, ...]:
+            return paths_of(field, logsources_of(uids, self._rules))
+
+        section = section_of(window, uid_in_sigma, name, read_as)
         self._add(rule, {"correlation": section}, differs)
 
     def _add(self, rule: Rule, sections: dict[str, Any], differs: tuple[str, ...]) -> None:
@@ -161,7 +166,7 @@ class _Writer:
         self.documents.append(Document(uid, content))
         file = RuleFile("written.yml", text_of(self.documents).encode())
         book = read_file(file, {})
-        read = {found.info.uid: found for found in link([book]).rules}.get(uid)
+        read = {found.info.uid: found for found in placed(link([book])).rules}.get(uid)
         if read is None:
             reasons = "; ".join(error.reason for error in book.errors)
             raise Unsayable(f"what it comes to is no Sigma rule: {reasons}")
