@@ -262,7 +262,10 @@ class Ledger:
     def _write(self, tile: Tile, data: bytes) -> None:
         path = self.folder / tile.path
         try:
-            path.write_bytes(data)
+            # Partial tiles of higher levels stay the same for many heads. The last head needs
+            # them, so they must not be empty even for as long as writing takes.
+            if path.read_bytes() != data:
+                path.write_bytes(data)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
