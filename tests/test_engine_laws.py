@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given, settings
@@ -41,8 +42,13 @@ from trailhound.sources.document import read_json
 DISCRIMINATORS: tuple[Path, ...] = (("a",), ("c", "d"))
 
 
-def alive(rules: list[Candidate], document: object, discriminators: tuple[Path, ...]) -> set[int]:
-    gates = gates_for(rules, discriminators, lambda path: len(path) <= 2)
+def alive(
+    rules: list[Candidate],
+    document: object,
+    discriminators: tuple[Path, ...],
+    dull: Collection[Path] = (),
+) -> set[int]:
+    gates = gates_for(rules, discriminators, lambda path: len(path) <= 2, dull)
     found = {rule.index for rule in (*gates.free, *gates.by_text.alive(document))}
     for gate in gates.by_fields:
         read = (getter(Field(".".join(path), (path,))) for path in gate.paths)
@@ -51,13 +57,18 @@ def alive(rules: list[Candidate], document: object, discriminators: tuple[Path, 
 
 
 @settings(max_examples=1500)
-@given(st.lists(predicates, min_size=1, max_size=5), documents, st.booleans())
+@given(
+    st.lists(predicates, min_size=1, max_size=5),
+    documents,
+    st.booleans(),
+    st.sets(st.sampled_from([("a",), ("b",), ("c",), ("c", "d")])),
+)
 def test_gates_hold_back_only_what_cannot_match(
-    rules: list[Predicate], document: dict[str, object], joint: bool
+    rules: list[Predicate], document: dict[str, object], joint: bool, dull: set[Path]
 ) -> None:
     candidates = [Candidate(i, rule, matcher(rule)) for i, rule in enumerate(rules)]
     matching = {rule.index for rule in candidates if rule.matches(document)}
-    assert matching <= alive(candidates, document, DISCRIMINATORS if joint else ())
+    assert matching <= alive(candidates, document, DISCRIMINATORS if joint else (), dull)
 
 
 def stands(pattern: bytes, line: bytes) -> bool:

@@ -6,7 +6,7 @@ wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import re2
@@ -184,7 +184,10 @@ class Gates(NamedTuple):
 
 
 def gates_for(
-    rules: Sequence[Candidate], discriminators: tuple[Path, ...], usable: Callable[[Path], bool]
+    rules: Sequence[Candidate],
+    discriminators: tuple[Path, ...],
+    usable: Callable[[Path], bool],
+    dull: Collection[Path] = (),
 ) -> Gates:
     """Sort rules into gates.
 
@@ -192,6 +195,7 @@ def gates_for(
         rules: rules of one view.
         discriminators: fields with few values; they form one gate together.
         usable: whether a field can be read cheaply enough to be a gate of its own.
+        dull: fields of which most events have the same value, which tell little.
     """
     joint: list[tuple[Candidate, Maybe]] = []
     single: dict[Path, list[tuple[Candidate, Maybe]]] = {}
@@ -210,11 +214,20 @@ def gates_for(
             options,
             key=lambda anchor: (
                 len(anchor.keys() - together),
+                any(path in dull for path in anchor),
                 len(anchor),
                 0 if together else max(asked[item] for item in anchor.items()),
             ),
             default=None,
         )
+        if best is None or any(path in dull for path in best):
+            excluding = _excluding(rule.predicate, usable, dull)
+            if excluding is not None:
+                path, through = excluding
+                single.setdefault(path, []).append((rule, through))
+                # Without the field it may match, so no text can be asked for.
+                tested.setdefault(path, []).append(IsNull())
+                continue
         if best is None:
             words = keyword_anchor(rule.predicate)
             if words is None:
@@ -235,6 +248,29 @@ def gates_for(
     gates = [Gate(discriminators, joint)] if joint else []
     gates.extend(Gate((path,), held, literals_of(tested[path])) for path, held in single.items())
     return Gates(tuple(gates), TextGate(worded), tuple(free))
+
+
+def _excluding(
+    predicate: Predicate, usable: Callable[[Path], bool], dull: Collection[Path]
+) -> tuple[Path, Maybe] | None:
+    """Return a field whose values alone can rule a predicate out that says what must not be."""
+    for node in predicate.items if isinstance(predicate, And) else (predicate,):
+        for path in _denied(node, usable):
+            through = possible(predicate, frozenset((path,)))
+            if path not in dull and through is not _ALWAYS:
+                return path, through
+    return None
+
+
+def _denied(node: Predicate, usable: Callable[[Path], bool]) -> Iterator[Path]:
+    match node:
+        case Not(Compare(field=asked)) | Not(Or((Compare(field=asked), *_))):
+            yield from filter(usable, asked.paths)
+        case And():
+            for item in node.items:
+                yield from _denied(item, usable)
+        case _:
+            return
 
 
 Anchor = Mapping[Path, tuple[Test, ...]]

@@ -34,6 +34,8 @@ class SourceShape:
     name: str
     routes: tuple[Route, ...]
     discriminators: tuple[Path, ...] = ()
+    dull: tuple[Path, ...] = ()
+    """Fields that tell little; see `Gate.dull` of the sources."""
     gated_view: str = ""
     """The view for which gates may be read from undecoded lines; empty: none."""
 
@@ -66,7 +68,8 @@ class ViewPlan:
         rules = self.rules
         if self.view and self.view == self.shape.gated_view:
             # Deeper fields cannot be read from a line that is not parsed whole.
-            return gates_for(rules, self.shape.discriminators, lambda path: len(path) <= 2)
+            shape = self.shape
+            return gates_for(rules, shape.discriminators, lambda path: len(path) <= 2, shape.dull)
         return gates_for(rules, (), lambda _: True)
 
     @cached_property

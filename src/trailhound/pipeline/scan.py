@@ -133,6 +133,7 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
             name=source.name,
             routes=source.routes,
             discriminators=source.gate.discriminators if source.gate else (),
+            dull=source.gate.dull if source.gate else (),
             gated_view=source.gate.view if source.gate else "",
         )
         for source in all_sources()

@@ -57,6 +57,9 @@ class Gate:
     """Fields with few values that most rules name (at most two segments): the index."""
     view: str
     """The view that is the document itself, which rules behind this gate read."""
+    dull: tuple[Path, ...] = ()
+    """Fields of which most events have one and the same value (at most two segments): what a
+    rule asks of them tells little."""
     list_key: str = ""
     """Key of the list in which files hold such records: `{"Records":[…]}`."""
 

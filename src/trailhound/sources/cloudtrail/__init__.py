@@ -92,6 +92,10 @@ SOURCE = Source(
         signature=(("eventVersion",), ("eventSource",)),
         accepts=_accepts,
         discriminators=(("eventSource",), ("eventName",)),
+        dull=(
+            *(("eventVersion",), ("eventType",), ("eventCategory",), ("managementEvent",)),
+            *(("readOnly",), ("awsRegion",), ("recipientAccountId",)),
+        ),
         view=_VIEW,
         list_key="Records",
     ),

@@ -125,6 +125,10 @@ SOURCE = Source(
         signature=(("kind",), ("apiVersion",)),
         accepts=_accepts,
         discriminators=(("verb",), ("objectRef", "resource"), ("objectRef", "subresource")),
+        dull=(
+            *(("kind",), ("apiVersion",), ("level",), ("stage",)),
+            ("annotations", "authorization.k8s.io/decision"),
+        ),
         view=AUDIT_VIEW,
     ),
 )
