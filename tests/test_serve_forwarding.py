@@ -18,7 +18,9 @@ from trailhound.intake.http.access import add_grant, load_access
 from trailhound.intake.http.server import application
 from trailhound.ledger.forward import TargetError
 from trailhound.ledger.targets import open_target
+from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.serve.receiving import Receiving
+from trailhound.pipeline.serve.settings import load_settings
 
 DEMO = Path(__file__).parents[1] / "examples/demo/kubernetes/audit.log"
 
@@ -155,3 +157,19 @@ def test_urls_that_are_none() -> None:
             open_target(url)
     with pytest.raises(TargetError, match=r"cannot reach 127\.0\.0\.1: "):
         open_target("http://127.0.0.1:9").put("key.pub", b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('[ledger]\nenabled = false\nforward = ["/mnt"]', "needs a ledger"),
+        ('[ledger]\nname = "two words"', "name"),
+        ("[ledger]\nhead_seconds = 61", "head_seconds"),
+        ("[lake]\nkeep_days = { k8s_audit = 0 }", "keep_days"),
+        ('findings_format = "csv"', "findings_format"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(TrailhoundError, match=reason):
+        load_settings(tmp_path / "settings.toml")
