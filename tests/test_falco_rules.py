@@ -30,7 +30,6 @@ from trailhound.dialects.falco.condition import (
 )
 from trailhound.dialects.falco.parser import DEPTH_LIMIT, ConditionError, parse
 from trailhound.dialects.falco.read import read_files
-from trailhound.engine.gates import anchors
 from trailhound.engine.match import matcher
 from trailhound.engine.output import speaker
 from trailhound.engine.plan import SourceShape, make_plan
@@ -506,27 +505,6 @@ def test_the_rules_of_falcos_plugins_load() -> None:
 
 
 # --- what need not be asked of every event ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("condition", "text", "expected"),
-    [
-        ("jevt.rawtime=0", "1970-01-01T00:00:00.000000Z", True),
-        ("jevt.rawtime=0", "1969-12-31T23:00:00-01:00", True),
-        ("jevt.rawtime=0", "1970-W01-4T00:00:00Z", True),
-        ("jevt.rawtime=0", "2026-11-12T00:00:00Z", False),
-        ("evt.rawtime.s=1609545600", "2021-01-01T23:30:00-00:30", True),
-        ("evt.rawtime.s in (1609718400, 5)", "2020-W53-7T24:00:00", False),
-        ("evt.rawtime.s in (1609632000, 5)", "2020-W53-7T00:00:00Z", True),
-    ],
-)
-def test_a_time_that_is_a_number_is_told_by_its_year(
-    condition: str, text: str, expected: bool
-) -> None:
-    rule = only(load(rule_text(condition)))
-    assert rule.predicate is not None
-    assert matcher(rule.predicate)({"stageTimestamp": text}) is expected
-    assert anchors(rule.predicate)
 
 
 def test_a_rule_that_never_matches_says_so_and_is_asked_of_no_event() -> None:

@@ -36,5 +36,5 @@ DIALECT = Dialect(
     recognises=_recognises,
     read=_read,
     read_together=_read_together,
-    version=3,
+    version=4,
 )

@@ -6,21 +6,16 @@ value; `in` over a list asks it of every element, `intersects` of one.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 
-from trailhound.dialects.falco.fields import any_of
 from trailhound.rules.ir import (
     Any1,
     AnyRun,
-    Compare,
     Equals,
-    Field,
     Like,
     Number,
     Order,
     PatternPart,
-    Predicate,
     Regex,
     Test,
     Text,
@@ -72,31 +67,6 @@ def tests_for(operator: str, values: tuple[str, ...], *, number: bool) -> tuple[
             return tuple(test for value in values for test in _path(value))
         case _:
             raise NotComparable(f"`{operator}` works on bytes, and no field here has bytes")
-
-
-def dates_of(field: Field, tests: Sequence[Test]) -> Predicate | None:
-    """Return what the text of a time must be like where its number is one of some constants.
-
-    It follows from the comparison, and changes no verdict. A rule with `jevt.rawtime=0`, which
-    Falco's rules write for "never", would else be asked of every event.
-    """
-    step = field.via[0] if len(field.via) == 1 else None
-    if step is None or step.name != "time" or step.arguments not in (("ns",), ("s",)):
-        return None
-    size = 1_000_000_000 if step.arguments == ("ns",) else 1
-    years: dict[int, None] = {}
-    for test in tests:
-        if not isinstance(test, Equals):
-            return None
-        try:
-            moment = datetime.fromtimestamp(int(float(test.value)) // size, UTC)
-            # It may be written in a zone that is a day off, and with the year of its week.
-            years |= dict.fromkeys((moment + timedelta(days=d)).year for d in (-7, 0, 7))
-        except (ValueError, OverflowError, OSError):
-            return None
-    plain = Field(field.name, field.paths)
-    options = (Compare(plain, Like((AnyRun(), Text(f"{year:04}"), AnyRun()))) for year in years)
-    return any_of(*options)
 
 
 def _number(text: str) -> int | float:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from trailhound.dialects.falco.catalogue import FalcoSource, fields_of_source
 from trailhound.dialects.falco.collect import Collected
-from trailhound.dialects.falco.compare import NotComparable, dates_of, holds, tests_for
+from trailhound.dialects.falco.compare import NotComparable, holds, tests_for
 from trailhound.dialects.falco.condition import (
     Call,
     Check,
@@ -168,8 +168,7 @@ class Lowering:
                     options.append(all_of(reading.when, TRUE if true else FALSE))
                 else:
                     compared = _compare(reading.value, tests, left.field, operator)
-                    dated = dates_of(reading.value, tests)
-                    options.append(all_of(reading.when, dated, compared))
+                    options.append(all_of(reading.when, compared))
         except NotComparable as error:
             raise fail(f"{left.field.name}: {error}", at) from None
         return any_of(*options)
