@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from sigma.types import SigmaString, SpecialChars
 
 from rule_strategies import documents, predicates
+from test_elastalert import stepped
 from trailhound.dialects import DIALECTS
 from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.sigma.spelling import Unsayable, escaped
 from trailhound.dialects.sigma.write import text_of, write
 from trailhound.engine.match import matcher
+from trailhound.engine.plan import SourceShape, make_plan
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
-from trailhound.model.logsource import LogSource
+from trailhound.model.logsource import LogSource, Route
 from trailhound.pipeline.rulebooks import load_rules
 from trailhound.rules.book import link
 from trailhound.rules.ir import (
@@ -547,3 +549,34 @@ def test_correlations_find_fields_where_their_rules_do(tmp_path: Path) -> None:
     window = next(found.window for found in again.rules if found.window is not None)
     assert window.group_by == rule.window.group_by
     assert window.value_fields == rule.window.value_fields
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from("xyz")), max_size=25),
+    st.sampled_from(
+        (
+            "type: frequency\nnum_events: 3\n",
+            "type: cardinality\ncardinality_field: t\nmax_cardinality: 2\n",
+        )
+    ),
+)
+def test_windows_fire_for_the_same_groups(events: list[tuple[int, str]], section: str) -> None:
+    """ElastAlert's and Sigma's, where no two events are just a timeframe apart."""
+    dialect = next(dialect for dialect in DIALECTS if dialect.name == "elastalert")
+    text = f"name: W\nindex: x\nfilter: []\nrealert: {{minutes: 0}}\n{section}"
+    text += "query_key: u\ntimeframe: {minutes: 1}\n"
+    linked = link([dialect.read(RuleFile("w.yml", text.encode()), {})]).rules
+    rules = [msgspec.structs.replace(rule, logsource=LogSource(product="test")) for rule in linked]
+    window = next(rule for rule in rules if not rule.silent)
+    written = write(window, {rule.info.uid: rule for rule in rules})
+    book = SIGMA.read(RuleFile("x.yml", text_of(written.documents).encode()), {})
+    # 7 s, 14 s, … are never 60 s apart.
+    found = [{"t": time * 7, "u": user} for time, user in sorted(events)]
+    groups = []
+    for each in (rules, link([book]).rules):
+        plan = make_plan(each, [SourceShape("s", (Route(LogSource("test"), "v"),))])
+        told = stepped(plan, found)
+        silent = {rule.info.uid for rule in each if rule.silent}
+        groups.append({finding.group for finding in told if finding.rule.uid not in silent})
+    assert groups[0] == groups[1]
