@@ -220,6 +220,26 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
     assert "requestObject.spec.containers.image  through json, image-repository" in text
 
 
+def test_a_list_of_rules_says_that_some_are_missing_and_carries_no_escapes(
+    run, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.yml").write_text(RULE.format(title="bad", user="x", level="odd"))
+    text = RULE.format(title="mine", user="x", level="low")
+    hostile = tmp_path / "hostile.yml"
+    hostile.write_text(
+        text.replace("11111111-1111-4111-8111-111111111111", '"\\e[31mid"').replace(
+            "service: sshd", 'service: "\\e]0;sshd\\a"'
+        )
+    )
+    listed = run("rules", "list", tmp_path)
+    assert listed.stderr == "trailhound: 1 error in rule files: see `trailhound rules lint`\n"
+    assert "\\x1b[31mid" in listed.stdout
+    for text in (listed.stdout, run("rules", "explain", hostile, "--no-builtin").stdout):
+        assert "\\x1b]0;sshd\\x07" in text
+        assert "\x1b" not in text
+        assert "\x07" not in text
+
+
 def test_sources_and_help(run) -> None:
     names = {source["name"] for source in json.loads(run("sources", "--json").stdout)}
     assert names == {source.name for source in SOURCES}

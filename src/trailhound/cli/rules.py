@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from trailhound.cli import rules_convert, rules_test
-from trailhound.cli.console import EXIT_FINDINGS, Commands, progress_bar
+from trailhound.cli.console import EXIT_FINDINGS, Commands, complain, progress_bar
 from trailhound.cli.ruleset import (
     add_rule_options,
     add_strict_option,
@@ -88,15 +88,19 @@ def _loaded(options: argparse.Namespace) -> LoadedRules:
 
 def _list(options: argparse.Namespace) -> int:
     loaded = _loaded(options)
+    if loaded.ruleset.errors:
+        count = len(loaded.ruleset.errors)
+        what = "1 error" if count == 1 else f"{count:,} errors"
+        complain(f"{what} in rule files: see `trailhound rules lint`")
     if options.json:
         print(orjson.dumps([_summary(rule) for rule in loaded.ruleset.rules]).decode())
         return 0
     for rule in loaded.ruleset.rules:
-        reads = "window" if rule.window else str(rule.logsource)
+        reads = "window" if rule.window else visible(str(rule.logsource))
         if not rule.enabled:
             reads += ", switched off"
         print(f"{rule.info.level.label:13}  {visible(rule.info.title)}  ({reads})")
-        print(f"{'':13}  {rule.info.uid}  {visible(rule.info.path)}:{rule.info.line}")
+        print(f"{'':13}  {visible(rule.info.uid)}  {visible(rule.info.path)}:{rule.info.line}")
     return 0
 
 
@@ -221,16 +225,16 @@ def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, 
         first, *rest = describe_window(window)
         print(f"  {visible(first)} of rules")
         for uid in window.rules:
-            print(f"    {visible(titles[uid])}  ({uid})")
+            print(f"    {visible(titles[uid])}  ({visible(uid)})")
         for line in rest:
             print(f"  {visible(line)}")
         if window.group_by:
             print(f"  grouped by {visible(', '.join(field.name for field in window.group_by))}")
     if rule.predicate is not None:
-        print(f"  reads {rule.logsource}; matches when")
+        print(f"  reads {visible(str(rule.logsource))}; matches when")
         _print_predicate(rule.predicate, 2)
     if rule.predicate is not None and not views:
-        print(f"  no source here serves {rule.logsource}: the rule can never match")
+        print(f"  no source here serves {visible(str(rule.logsource))}: the rule can never match")
     for (source, fields, seen), names in _alike(views, _asks_python(rule)).items():
         noun = "view" if len(names) == 1 else "views"
         print(f"  from {source}, {noun} {', '.join(names)}{seen}")
