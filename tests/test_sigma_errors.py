@@ -266,6 +266,7 @@ def test_files_that_are_no_rules_stop_nothing(tmp_path: Path) -> None:
     (tmp_path / "large.yml").write_bytes(b"detection:\n" + b"# comment\n" * (1 << 20))
     (tmp_path / "other.yaml").write_text("just: some\nother: file\n")
     (tmp_path / "empty.yml").write_bytes(b"")
+    (tmp_path / "torn.yml").write_text("title: torn\nlogsource: {product: linux\n")
     (tmp_path / "binary.yml").write_bytes(b"\x7fELF" + bytes(range(256)) * 20)
     (tmp_path / "utf16.yml").write_bytes(GOOD.encode("utf-16"))
     (tmp_path / "gone.yml").symlink_to(tmp_path / "nowhere.yml")
@@ -276,13 +277,19 @@ def test_files_that_are_no_rules_stop_nothing(tmp_path: Path) -> None:
         assert [rule.info.title for rule in found.rules] == ["good"]
         told = {Path(error.path).name: (error.line, error.reason) for error in found.errors}
         assert told.keys() == {
-            *("large.yml", "other.yaml", "empty.yml", "binary.yml", "utf16.yml", "\\xff.yml"),
+            *("large.yml", "other.yaml", "empty.yml", "torn.yml"),
+            *("binary.yml", "utf16.yml", "\\xff.yml"),
         }
         assert told["large.yml"] == (1, "over 8,388,608 bytes: not a rule file")
         assert told["other.yaml"] == (
             1,
             "not a rule of a known dialect (panther, elastalert, sigma, falco)",
         )
+        assert told["empty.yml"] == (1, "the file holds no rule")
+        assert told["torn.yml"][0] == 2
+        assert told["torn.yml"][1].startswith("not valid YAML: ")
+        assert told["binary.yml"] == (2, "not valid UTF-8")
+        assert told["utf16.yml"] == (1, "not valid UTF-8")
         assert told["\\xff.yml"][0] == 6
 
 

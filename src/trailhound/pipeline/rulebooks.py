@@ -15,6 +15,7 @@ import trailhound.content
 from trailhound.dialects import DIALECTS
 from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
 from trailhound.dialects.sigma.places import placed
+from trailhound.dialects.yaml_text import YamlError, decoded, read_documents
 from trailhound.model.errors import TrailhoundError
 from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
 from trailhound.rules.ir import RuleError
@@ -170,9 +171,7 @@ def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBoo
     for index, file in enumerate(files):
         dialect = dialect_of(file)
         if dialect is None:
-            names = ", ".join(dialects)
-            error = RuleError(file.path, 1, f"not a rule of a known dialect ({names})", 1)
-            books[index] = RuleBook(file.path, errors=(error,))
+            books[index] = RuleBook(file.path, errors=(_unknown(file),))
         elif dialect.read_together is not None:
             together.setdefault(dialect.name, []).append(index)
         else:
@@ -183,6 +182,20 @@ def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBoo
             read = read_together([files[index] for index in indices], placeholders)
             books.update(zip(indices, read, strict=True))
     return [books[index] for index in range(len(files))]
+
+
+def _unknown(file: RuleFile) -> RuleError:
+    """Say why a file is no rule of any dialect: that it cannot be read, or else what it lacks."""
+    try:
+        documents, errors = read_documents(decoded(file.data))
+    except YamlError as error:
+        return RuleError(file.path, error.line, error.reason, error.column)
+    if errors:
+        return RuleError(file.path, errors[0].line, errors[0].reason, errors[0].column)
+    if not documents:
+        return RuleError(file.path, 1, "the file holds no rule", 1)
+    names = ", ".join(dialect.name for dialect in DIALECTS)
+    return RuleError(file.path, 1, f"not a rule of a known dialect ({names})", 1)
 
 
 def dialect_of(file: RuleFile) -> Dialect | None:
