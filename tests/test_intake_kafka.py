@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -253,6 +254,31 @@ def test_settings_that_would_break_the_promises_are_refused() -> None:
         kafka.check(Subscription(("b:1",), ("t",), "g", options={"sasl.pasword": "secret"}))
     with pytest.raises(TrailhoundError, match=r"topics"):
         kafka.check(Subscription(("b:1",), (), "g"))
+
+
+def test_a_broker_that_is_not_there_is_told_once_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    progress = Progress("kafka")
+
+    async def accept(arrivals: Sequence[Arrival]) -> None:
+        raise AssertionError(arrivals)
+
+    async def scene() -> None:
+        consuming = asyncio.create_task(
+            kafka.consume(Subscription(("127.0.0.1:1",), ("t",), "g"), accept, progress)
+        )
+        await until(lambda: progress.errors >= 5)
+        consuming.cancel()
+        await asyncio.gather(consuming, return_exceptions=True)
+
+    begun_s = time.monotonic()
+    asyncio.run(scene())
+    # At once, and then no more often than about once a second.
+    assert time.monotonic() - begun_s > 1
+    told = Counter(record.getMessage() for record in caplog.records)
+    assert any("127.0.0.1:1" in text for text in told)
+    assert set(told.values()) == {1}, told
 
 
 @pytest.mark.slow

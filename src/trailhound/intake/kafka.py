@@ -58,7 +58,13 @@ _OURS = frozenset(
 )
 """Properties of librdkafka that settings cannot change: without them no promise holds, or others
 say the same."""
+_TELL_SECONDS = 60.0
+"""The same failure is told no more often: librdkafka tries each broker again every second or so."""
+_TELL_KEPT = 64
 _log = logging.getLogger(__name__)
+_library = logging.getLogger(f"{__name__}.librdkafka")
+# What fails is told to `error_cb` as well.
+_library.addFilter(lambda record: not record.getMessage().startswith("FAIL "))
 _Place = tuple[str, int]
 """Topic and partition."""
 
@@ -88,7 +94,7 @@ def check(subscription: Subscription) -> None:
     for name in sorted(_OURS & subscription.options.keys()):
         raise TrailhoundError(f"[kafka.options]: {name} is not for settings to change")
     try:
-        Consumer({**_configuration(subscription), "logger": _log}).close()
+        Consumer({**_configuration(subscription), "logger": _library}).close()
     except KafkaException as error:
         raise TrailhoundError(f"[kafka.options]: {_said(error)}") from None
 
@@ -107,6 +113,7 @@ def _configuration(subscription: Subscription) -> dict[str, Any]:
         "client.id": "trailhound",
         "queued.max.messages.kbytes": 16 * 1024,
         "fetch.max.bytes": 16 * 1024 * 1024,
+        "reconnect.backoff.ms": 1_000,
         "reconnect.backoff.max.ms": 10_000,
         "statistics.interval.ms": _STATISTICS_MS,
         # A topic that is made later is found within so long.
@@ -137,6 +144,8 @@ class _Member:
         self._gathered: list[Message] = []
         self._paused = False
         self._committed_s = 0.0
+        self._told_s: dict[str, float] = {}
+        """Failure → when it was told last."""
         self._consumer: Consumer
 
     def work(self, hand: Hand) -> None:
@@ -147,7 +156,7 @@ class _Member:
                 "error_cb": self._failed,
                 "stats_cb": self._measured,
                 "on_commit": self._committed,
-                "logger": _log,
+                "logger": _library,
             }
         )
         try:
@@ -319,7 +328,15 @@ class _Member:
             self._consumer.pause([TopicPartition(*place)])
 
     def _failed(self, error: KafkaError) -> None:
-        self._progress.failed(error.str())
+        # How long the attempt took is no other failure.
+        what = error.str().partition(" (after ")[0]
+        now_s = time.monotonic()
+        tell = now_s - self._told_s.get(what, -_TELL_SECONDS) >= _TELL_SECONDS
+        if tell:
+            if len(self._told_s) >= _TELL_KEPT:
+                self._told_s.clear()
+            self._told_s[what] = now_s
+        self._progress.failed(what, tell=tell)
 
     def _measured(self, statistics: str) -> None:
         seen = json.loads(statistics)

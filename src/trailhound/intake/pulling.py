@@ -46,12 +46,13 @@ class Progress:
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was seen and is no log, by kind."""
 
-    def failed(self, what: str) -> None:
+    def failed(self, what: str, *, tell: bool = True) -> None:
         """Note that something failed, and tell it."""
         with _changing:
             self.connected = False
             self.errors += 1
-        _log.warning("%s: %s", self.intake, what)
+        if tell:
+            _log.warning("%s: %s", self.intake, what)
 
     def skip(self, kind: str, count: int) -> None:
         """Note what is no log."""
