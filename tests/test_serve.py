@@ -155,6 +155,14 @@ def test_two_servers_on_one_folder_is_a_mistake(tmp_path: Path) -> None:
     assert first.stop() == 0
 
 
+def test_rules_that_are_not_there_at_the_start_are_a_mistake(tmp_path: Path) -> None:
+    serving = Serving(tmp_path, f'rules = ["{tmp_path / "nowhere"}"]').start()
+    assert serving._process is not None
+    assert serving._process.wait(20) == 2
+    assert serving.log == f"trailhound: no such rule file or folder: {tmp_path / 'nowhere'}\n"
+    assert not (tmp_path / "state").exists()
+
+
 def test_an_address_that_others_can_reach_needs_an_access_file(tmp_path: Path) -> None:
     serving = Serving(tmp_path, arguments=["--listen", "0.0.0.0:0"]).start()
     assert serving._process is not None

@@ -43,11 +43,16 @@ class Service:
         """Take the state folder; nothing listens yet.
 
         Raises:
-            TrailhoundError: Another one has the folder, or it cannot be used; an intake would
-                listen to the world without an access file.
+            TrailhoundError: Another one has the folder, or it cannot be used; rules that the
+                settings name are not there; an intake would listen to the world without an access
+                file.
         """
         self._settings = settings
         self._folder = Path(settings.state)
+        for path in settings.rules:
+            # Gone later, rules that were read go on; never there, nothing would be judged.
+            if not Path(path).exists():
+                raise TrailhoundError(f"no such rule file or folder: {path}")
         self.condition = Condition()
         self._access = _access(settings)
         self._certificates = Certificates()

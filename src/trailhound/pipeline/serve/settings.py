@@ -218,7 +218,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def load_settings(path: Path) -> Settings:
     """Read a settings file.
 
-    Paths in it are relative to the file's folder.
+    Paths in it are relative to the folder in which the command runs.
 
     Raises:
         TrailhoundError: It cannot be read, or a key or a value in it is not understood.
