@@ -240,6 +240,26 @@ def test_a_list_of_rules_says_that_some_are_missing_and_carries_no_escapes(
         assert "\x07" not in text
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("scan", AUTH, "-q"), ("scan", AUTH, "-q", "-f", "ndjson"), ("rules", "list"), ("sources",)],
+)
+def test_output_that_cannot_be_written_is_told_in_one_line(
+    arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "trailhound.cli.main", *map(str, arguments)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+            timeout=120,
+            check=False,
+        )
+    assert done.stderr == b"trailhound: No space left on device\n"
+    assert done.returncode == 2
+
+
 def test_sources_and_help(run) -> None:
     names = {source["name"] for source in json.loads(run("sources", "--json").stdout)}
     assert names == {source.name for source in SOURCES}

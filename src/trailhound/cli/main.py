@@ -70,9 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does: not an error. What is still
         # buffered must not be written when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except OSError as error:
+        # A full disk, a folder that may not be entered: a stack trace explains none of them.
+        _forget_output()
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        complain(f"{place}{error.strerror or error}")
+        return EXIT_USAGE
     return code
+
+
+def _forget_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
