@@ -351,3 +351,10 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(capsys, "lake", "export", *new, "--to", str(target))[0] == 0
     assert target.exists()
     assert run(capsys, "lake", "retain", *new, "--keep", "x")[0] == 2
+    code, _, err = run(capsys, "lake", "retain", *new, "--keep", "k8s=1")
+    assert (code, "'k8s' is no source" in err) == (2, True)
+    code, _, err = run(capsys, "hunt", *lake, "src_ip:10.0.0.0/99")
+    assert (code, "src_ip:10.0.0.0/99 is no network" in err) == (2, True)
+    code, _, err = run(capsys, "hunt", *lake, "--sql", "SELECT 1 FROM evnts")
+    assert code == 2
+    assert err.endswith('Table with name evnts does not exist! Did you mean "events"?\n')

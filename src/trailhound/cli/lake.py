@@ -220,12 +220,16 @@ def _compact(options: argparse.Namespace) -> int:
 
 def _retain(options: argparse.Namespace) -> int:
     from trailhound.lake.store import GRACE_S, Writer  # noqa: PLC0415 - loads DuckDB
+    from trailhound.sources import SOURCES  # noqa: PLC0415
 
+    known = {"*", *(source.name for source in SOURCES)}
     policies: list[tuple[str, int | None]] = []
     for text in options.keep:
         source, _, days = text.partition("=")
         if not source or not (days == "ever" or (days.isdecimal() and 0 < int(days) < 100_000)):
             raise TrailhoundError(f"--keep {text!r}: write SOURCE=DAYS, or SOURCE=ever")
+        if source not in known:
+            raise TrailhoundError(f"--keep {text!r}: {source!r} is no source; see `sources`")
         policies.append((source, None if days == "ever" else int(days)))
     with Writer(_existing(options.lake)) as writer:
         for source, kept in policies:

@@ -272,8 +272,9 @@ class _Parser:
         if "/" in value:
             try:
                 return Compare(at, InNetwork(str(ipaddress.ip_network(value, strict=False))))
-            except ValueError:
-                pass
+            except ValueError as error:
+                if _is_address(value.partition("/")[0]):
+                    raise TrailhoundError(f"{token.name}:{value} is no network: {error}") from None
         parts = _parts(token)
         if all(isinstance(part, Text) for part in parts):
             return Compare(at, Equals("".join(p.text for p in parts if isinstance(p, Text))))
@@ -285,6 +286,14 @@ class _Parser:
             return Field(name, ((ENVELOPE_STEP, column),))
         path = tuple(name.removeprefix(".").split("."))
         return Field(name, (path, *((VIEWS_STEP, view, *path) for view in self._views)))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parts(token: _Token) -> tuple[PatternPart, ...]:

@@ -60,7 +60,12 @@ def ask(lake: Lake, query: str, *, seconds: float | None = None) -> Answer:
         names = tuple(column[0] for column in found.description or ())
         return Answer(names, _rows(db, timer))
     except duckdb.Error as error:
-        raise TrailhoundError(f"the query fails: {error}") from None
+        raise TrailhoundError(f"the query fails: {_told(error)}") from None
+
+
+def _told(error: duckdb.Error) -> str:
+    """Return what DuckDB says, on one line, without the drawing of where in the query it is."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())
 
 
 def _rows(db: duckdb.DuckDBPyConnection, timer: Timer | None) -> Iterator[tuple[Any, ...]]:
@@ -68,7 +73,7 @@ def _rows(db: duckdb.DuckDBPyConnection, timer: Timer | None) -> Iterator[tuple[
         while rows := db.fetchmany(_FETCHED):
             yield from rows
     except duckdb.Error as error:
-        raise TrailhoundError(f"the query fails: {error}") from None
+        raise TrailhoundError(f"the query fails: {_told(error)}") from None
     finally:
         if timer is not None:
             timer.cancel()
