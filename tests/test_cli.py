@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -238,6 +239,28 @@ def test_a_list_of_rules_says_that_some_are_missing_and_carries_no_escapes(
         assert "\\x1b]0;sshd\\x07" in text
         assert "\x1b" not in text
         assert "\x07" not in text
+
+
+def test_a_folder_of_rules_that_may_not_be_entered_is_told(tmp_path: Path) -> None:
+    rule(tmp_path)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    as_others: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything")
+        os.chown(closed, 65534, 65534)
+        lost = "-dac_override,-dac_read_search"
+        as_others = ("setpriv", f"--bounding-set={lost}", f"--inh-caps={lost}")
+    command = (sys.executable, "-m", "trailhound.cli.main", "rules", "lint", "--no-cache")
+    done = subprocess.run(
+        [*as_others, *command, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == (
+        f"error: {closed}:1:1: cannot read {closed}: Permission denied\n"
+        "1 rules, 1 errors, 0 notes\n"
+    ), done.stderr
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,13 @@ def _files(path: Path) -> Iterable[RuleFile | RuleError]:
         yield _file(path)
         return
     suffixes = {suffix for dialect in DIALECTS for suffix in dialect.suffixes}
-    for file in sorted(p for p in path.rglob("*") if p.suffix in suffixes and p.is_file()):
+    closed: list[OSError] = []
+    walk = os.walk(path, onerror=closed.append)
+    found = [Path(folder, name) for folder, _, names in walk for name in names]
+    for error in closed:
+        place = _shown(Path(os.fsdecode(error.filename)))
+        yield RuleError(place, 1, f"cannot read {place}: {error.strerror}", 1)
+    for file in sorted(p for p in found if p.suffix in suffixes and p.is_file()):
         try:
             yield _file(file)
         except TrailhoundError as error:
