@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,13 @@ def close(judge: Judge) -> None:
     judge._journal.close()
 
 
-def run(folder: Path, rules: Path, chance: random.Random | None = None, often: int = 60) -> int:
+def run(
+    folder: Path,
+    rules: Path,
+    chance: random.Random | None = None,
+    often: int = 60,
+    queue: Sequence[Arrival] = QUEUE,
+) -> int:
     """Read the queue to its end, as the detector does; return how often it was cut off.
 
     It is cut off after 1 to `often` steps each time.
@@ -108,7 +114,7 @@ def run(folder: Path, rules: Path, chance: random.Random | None = None, often: i
         if chance is not None:
             cut_off(judge, chance.randrange(1, often))
         try:
-            _read(judge, chance)
+            _read(judge, chance, queue)
             judge.keep_house()
             assert judge._sealer is not None
             judge._sealer.sign(START_NS)
@@ -120,20 +126,20 @@ def run(folder: Path, rules: Path, chance: random.Random | None = None, often: i
             return crashes
 
 
-def _read(judge: Judge, chance: random.Random | None) -> None:
+def _read(judge: Judge, chance: random.Random | None, queue: Sequence[Arrival]) -> None:
     again = judge._journal.begun()
     number = judge._journal.next_number
     end = again.behind if again else 0
-    while number <= len(QUEUE):
+    while number <= len(queue):
         if number >= end:
             if judge.is_open:
                 judge.keep()
             end = number + (chance.randrange(1, 90) if chance is not None else 50)
         behind = min(end, number + (chance.randrange(1, 20) if chance is not None else 10))
-        judge.take(number, QUEUE[number - 1 : behind - 1])
-        number = min(behind, len(QUEUE) + 1)
+        judge.take(number, queue[number - 1 : behind - 1])
+        number = min(behind, len(queue) + 1)
     for later_s in (10, 20, 30):
-        judge.settle(QUEUE[-1].received_ns + later_s * 10**9)
+        judge.settle(queue[-1].received_ns + later_s * 10**9)
     if judge.is_open:
         judge.keep()
 
@@ -181,3 +187,36 @@ def test_cut_off_at_any_step_it_ends_the_same(
         more, less = Counter(found) - Counter(expected), Counter(expected) - Counter(found)
         assert (more, less) == (Counter(), Counter())
         assert found == expected
+
+
+def test_a_clock_that_jumps_changes_nothing_that_is_kept_or_found(
+    tmp_path: Path, rules: Path
+) -> None:
+    audit = (DEMO / "bastion/audit.log").read_bytes().splitlines()[:120]
+    groups: dict[bytes, list[bytes]] = {}
+    for line in audit:
+        groups.setdefault(line.split(b"msg=")[1].split()[0], []).append(line)
+    events = list(groups.values())
+    bodies = [body for pair in zip(events, kubernetes(len(events)), strict=True) for body in pair]
+    chance = random.Random(5)
+    steady: list[Arrival] = []
+    jumping: list[Arrival] = []
+    now_ns = jumped_ns = START_NS
+    for number, body in enumerate(bodies):
+        now_ns += 10**9
+        # What belongs together is sent together; between that the clock does what it wants.
+        jumped_ns += chance.choice((10**9, -(10**9), 10**11, -(10**14), 10**15, -(10**16)))
+        for at_ns, queue in ((now_ns, steady), (jumped_ns, jumping)):
+            lines = body if isinstance(body, list) else [body]
+            queue += [
+                Arrival(line, "http/m", at_ns, f"{number}#{n}") for n, line in enumerate(lines)
+            ]
+    run(tmp_path / "steady", rules, queue=steady)
+    run(tmp_path / "jumping", rules, queue=jumping)
+    for found, expected in zip(
+        outcome(tmp_path / "jumping"), outcome(tmp_path / "steady"), strict=True
+    ):
+        assert Counter(found) == Counter(expected), (
+            Counter(found) - Counter(expected),
+            Counter(expected) - Counter(found),
+        )

@@ -57,6 +57,8 @@ class Reading:
         if -SETTLE_NS <= since_ns < SETTLE_NS + _GRACE_NS * idle:
             return []
         self._settled_ns = now_ns // SETTLE_NS * SETTLE_NS
+        if since_ns < 0:  # a clock was set back: nobody knows how long it has been
+            return []
         return list(self._decoder.settle())
 
     def saved(self, held: Held) -> dict[str, bytes]:
