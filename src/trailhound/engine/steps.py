@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from trailhound.engine.texts import text_of
@@ -236,26 +237,33 @@ def _count(nodes: list[Any]) -> list[Any]:
     return [len(values)] if values else []
 
 
+@lru_cache(maxsize=1024)
+def _moment(text: str) -> tuple[datetime, int] | None:
+    """Read a time as the second that it lies in, UTC, and nanoseconds; many rules ask for one."""
+    found = re.fullmatch(r"(.*?\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(.*)", text.strip())
+    if found is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(found[1] + found[3])
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        return None
+    return moment, int((found[2] or "").ljust(9, "0"))
+
+
 def _time(form: str) -> Take:
     """A time in ISO 8601 as `ns` or `s` since 1970, as `iso8601`, `datetime` or `clock`, UTC."""
 
     def read(node: Any) -> str | None:
-        if not isinstance(node, str) or len(node) > 64:
+        known = _moment(node) if isinstance(node, str) and len(node) <= 64 else None
+        if known is None:
             return None
-        found = re.fullmatch(r"(.*?\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(.*)", node.strip())
-        if found is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(found[1] + found[3])
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        try:
-            moment = moment.astimezone(UTC)
-        except OverflowError:
-            return None
-        nanoseconds = int((found[2] or "").ljust(9, "0"))
+        moment, nanoseconds = known
         seconds = int((moment - _EPOCH).total_seconds())
         match form:
             case "ns":
