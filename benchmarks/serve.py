@@ -19,6 +19,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from benchmarks.datasets import DATA
 _TICK_S = 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 _AUDIT_ID = re.compile(rb'(?<="auditID":")[^"]*')
+_STAMP = re.compile(rb'(?<=Timestamp":")[^"]*')
 _PARTS = ("intakes", "latency", "disk", "soak")
 _MARK = """\
 title: Marked
@@ -374,7 +376,9 @@ def soak(lines: Sequence[bytes], minutes: float, rate: float) -> None:
 
 
 def _anew(line: bytes) -> bytes:
-    return _AUDIT_ID.sub(str(uuid.uuid4()).encode(), line, count=1)
+    """Return an event as if it happened now, and never before."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+    return _STAMP.sub(now, _AUDIT_ID.sub(str(uuid.uuid4()).encode(), line, count=1))
 
 
 def main() -> None:
