@@ -1,12 +1,15 @@
 """What `trailhound serve` keeps: redacted, in the lake and in the ledger, each thing once."""
 
 import json
+import pickle
 import shlex
+import sqlite3
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from serving import Serving, event_list, sealed, stored
@@ -101,6 +104,39 @@ def judge_of(folder: Path, **settings: Any) -> Judge:
 def arrivals(lines: list[bytes], at_s: float, position: str = "file") -> list[Arrival]:
     at_ns = 1_796_000_000_000_000_000 + int(at_s * 10**9)
     return [Arrival(line, "files/a", at_ns, f"{position}#{n}") for n, line in enumerate(lines)]
+
+
+def test_what_another_version_held_back_is_told_and_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge = judge_of(tmp_path)
+    judge.take(1, arrivals([b"a line"], 0))
+    judge.keep()
+    judge.close()
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        held = msgspec.msgpack.encode({"a": 1})
+        decoder = pickle.dumps(("0.0.1", Decoder)).replace(b"Decoder", b"Encoder")
+        for other in ((held, "held"), (decoder, "decoder")):
+            assert db.execute("UPDATE state SET value = ? WHERE name = ?", other).rowcount == 1
+    db.close()
+    judge = judge_of(tmp_path)
+    assert "held back are not in a form of this version" in caplog.text
+    judge.take(2, arrivals([b"another line"], 1, "b"))
+    judge.keep()
+    judge.close()
+    state = Serving(tmp_path / "s")
+    (tmp_path / "s/state").symlink_to(tmp_path)
+    assert list(sealed(state).values()) == [b"a line", b"another line"]
+
+
+def test_a_journal_that_is_none_is_told_without_a_stack_trace(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "journal.sqlite").write_bytes(b"no database at all" * 100)
+    serving = Serving(tmp_path, "builtin = false").start()
+    serving.wait_log(f"a database in {state} cannot be used: file is not a database")
+    serving.stop()
+    assert "Traceback" not in serving.log
 
 
 def test_what_a_reader_holds_back_is_known_when_it_is_sent_again(tmp_path: Path) -> None:

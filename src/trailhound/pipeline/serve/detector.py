@@ -51,6 +51,9 @@ def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
         # A full disk, as a rule: the service starts this anew until there is room.
         _log.error("%s cannot be written: %s", folder, error)
         raise SystemExit(2) from None
+    except sqlite3.DatabaseError as error:
+        _log.error("a database in %s cannot be used: %s", folder, error)
+        raise SystemExit(2) from None
     finally:
         os.close(lock)
 

@@ -1,6 +1,9 @@
 """The readers of a service: what they hold back is saved, and let go by the times of arrivals."""
 
+import logging
 import pickle
+
+import msgspec
 
 import trailhound
 from trailhound.intake.arrivals import Arrival
@@ -14,6 +17,7 @@ from trailhound.sources.decode import Decoder
 SETTLE_NS = 3_000_000_000
 """Records that belong together arrive within so much of each other."""
 _GRACE_NS = 2_000_000_000
+_log = logging.getLogger(__name__)
 
 Item = Event | ParseFailure
 
@@ -23,7 +27,7 @@ class Reading:
 
     def __init__(self, journal: Journal) -> None:
         """Take up what was saved."""
-        self.held = Held(journal.value("held") or b"")
+        self.held = _held(journal.value("held"))
         """Records that readers may hold back, as of what was saved."""
         self.given: list[Item] = []
         """What is read out of those at once: readers of another version hold nothing, and are
@@ -81,7 +85,23 @@ class Reading:
 def _saved(data: bytes | None) -> Decoder | None:
     if data is None:
         return None
-    version, decoder = pickle.loads(data)  # noqa: S301 - our own file, in our own folder
+    try:
+        version, decoder = pickle.loads(data)  # noqa: S301 - our own file, in our own folder
+    except Exception:
+        return None
     if version != trailhound.__version__ or not isinstance(decoder, Decoder):
         return None
     return decoder
+
+
+def _held(data: bytes | None) -> Held:
+    try:
+        return Held(data or b"")
+    except msgspec.MsgspecError as error:
+        # Sealed they are; going on without them is better than judging nothing ever after.
+        _log.error(
+            "records that readers held back are not in a form of this version (%s): "
+            "events that they begin are not judged",
+            error,
+        )
+        return Held()
