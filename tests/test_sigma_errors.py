@@ -293,6 +293,29 @@ def test_files_that_are_no_rules_stop_nothing(tmp_path: Path) -> None:
         assert told["\\xff.yml"][0] == 6
 
 
+def test_a_folder_without_rules_and_a_link_to_one_are_told(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "a.yml").write_text(GOOD)
+
+    def found() -> list[tuple[str, str]]:
+        folder = str(tmp_path / "rules")
+        loaded = load_rules([folder], builtin=False, placeholders={}, cache=None).ruleset
+        return [(Path(error.path).name, error.reason.partition(",")[0]) for error in loaded.errors]
+
+    ((name, reason),) = found()
+    assert (name, reason.partition(" (")[0]) == ("rules", "the folder holds no rule file")
+    (tmp_path / "rules" / "linked").symlink_to(tmp_path / "away")
+    assert found() == [("linked", "a link to a folder")]
+    # As Kubernetes mounts a ConfigMap.
+    (tmp_path / "rules" / "linked").unlink()
+    (tmp_path / "rules" / "..1").mkdir()
+    (tmp_path / "rules" / "..1" / "a.yml").write_text(GOOD)
+    (tmp_path / "rules" / "..data").symlink_to("..1")
+    (tmp_path / "rules" / "a.yml").symlink_to("..data/a.yml")
+    assert found() == []
+
+
 def test_a_rule_file_that_is_named_and_large_is_told(tmp_path: Path) -> None:
     (tmp_path / "large.yml").write_bytes(b"detection:\n" + b"# comment\n" * (1 << 20))
     (tmp_path / "a.yml").write_text(GOOD)

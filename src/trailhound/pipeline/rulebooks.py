@@ -119,12 +119,28 @@ def _files(path: Path) -> Iterable[RuleFile | RuleError]:
         return
     suffixes = {suffix for dialect in DIALECTS for suffix in dialect.suffixes}
     closed: list[OSError] = []
-    walk = os.walk(path, onerror=closed.append)
-    found = [Path(folder, name) for folder, _, names in walk for name in names]
+    links: list[Path] = []
+    found: list[Path] = []
+    root = path.resolve()
+    for folder, folders, names in os.walk(path, onerror=closed.append):
+        found += [Path(folder, name) for name in names]
+        # What lies below as well is read there: Kubernetes mounts a ConfigMap like that.
+        links += [
+            link
+            for name in folders
+            if (link := Path(folder, name)).is_symlink() and not link.resolve().is_relative_to(root)
+        ]
+    for link in links:
+        reason = "a link to a folder, which is not followed: name the folder itself"
+        yield RuleError(_shown(link), 1, reason, 1)
     for error in closed:
         place = _shown(Path(os.fsdecode(error.filename)))
         yield RuleError(place, 1, f"cannot read {place}: {error.strerror}", 1)
-    for file in sorted(p for p in found if p.suffix in suffixes and p.is_file()):
+    files = sorted(p for p in found if p.suffix in suffixes and p.is_file())
+    if not files and not links and not closed:
+        ends = ", ".join(sorted(suffixes))
+        yield RuleError(_shown(path), 1, f"the folder holds no rule file ({ends})", 1)
+    for file in files:
         try:
             yield _file(file)
         except TrailhoundError as error:
