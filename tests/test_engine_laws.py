@@ -34,6 +34,7 @@ from trailhound.rules.ir import (
     Rule,
     SameAs,
     Some,
+    Step,
     Test,
     Text,
 )
@@ -69,6 +70,30 @@ def test_gates_hold_back_only_what_cannot_match(
     candidates = [Candidate(i, rule, matcher(rule)) for i, rule in enumerate(rules)]
     matching = {rule.index for rule in candidates if rule.matches(document)}
     assert matching <= alive(candidates, document, DISCRIMINATORS if joint else (), dull)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "matches", "may"),
+    [
+        ("1970-01-01T00:00:00Z", True, True),
+        ("1969-12-31T14:00:00-10:00", True, True),
+        ("1970-01-01T14:00:00+14:00", True, True),
+        ("1970-W01-4T00:00:00Z", True, True),
+        (["2025-03-03T11:06:40Z", "1970-01-01T00:00:00Z"], True, True),
+        ("1970-06-01T00:00:00Z", False, True),
+        ("2025-03-03T11:06:40Z", False, False),
+        (1970, False, True),
+        (None, False, False),
+    ],
+)
+def test_a_time_compared_as_a_number_is_gated_by_its_year(
+    stamp: object, matches: bool, may: bool
+) -> None:
+    at = Field("t", (("t",),), (Step("time", ("ns",)),))
+    rule = Compare(at, Equals("0", cased=True))
+    candidate = Candidate(0, rule, matcher(rule))
+    assert candidate.matches({"t": stamp}) == matches
+    assert alive([candidate], {"t": stamp}, DISCRIMINATORS) == ({0} if may else set())
 
 
 def stands(pattern: bytes, line: bytes) -> bool:

@@ -7,6 +7,7 @@ wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import re2
@@ -17,11 +18,13 @@ from trailhound.engine.texts import text_of
 from trailhound.engine.values import folded_text
 from trailhound.rules.ir import (
     And,
+    AnyRun,
     AtLeast,
     Compare,
     Equals,
     IsNull,
     Keyword,
+    Like,
     Not,
     Or,
     Path,
@@ -31,6 +34,7 @@ from trailhound.rules.ir import (
     SameAs,
     Some,
     Test,
+    Text,
 )
 
 Known = dict[Path, list[Any]]
@@ -299,10 +303,31 @@ def anchors(predicate: Predicate) -> list[Anchor]:
             if isinstance(predicate.test, IsNull) or _is_slow(predicate.test):
                 return []
             if predicate.field.via:
-                return []
+                return _dated(predicate)
             return [dict.fromkeys(predicate.field.paths, (predicate.test,))]
         case _:
             return []
+
+
+def _dated(compare: Compare) -> list[Anchor]:
+    """Return what the text of a time must hold where it is compared as a number.
+
+    Falco's rules write `jevt.rawtime=0` for "never"; without this they would see every event.
+    """
+    step, test = compare.field.via[0], compare.test
+    if len(compare.field.via) != 1 or step.name != "time" or not isinstance(test, Equals):
+        return []
+    if step.arguments not in (("ns",), ("s",)):
+        return []
+    size = 1_000_000_000 if step.arguments == ("ns",) else 1
+    try:
+        moment = datetime.fromtimestamp(int(float(test.value)) // size, UTC)
+        # It may be written in a zone that is a day off, or with the year of its week.
+        years = {(moment + timedelta(days=days)).year for days in (-7, 0, 7)}
+    except (ValueError, OverflowError, OSError):
+        return []
+    tests = tuple(Like((AnyRun(), Text(f"{year:04}"), AnyRun())) for year in sorted(years))
+    return [dict.fromkeys(compare.field.paths, tests)]
 
 
 def keyword_anchor(predicate: Predicate) -> tuple[Test, ...] | None:
