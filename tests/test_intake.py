@@ -718,6 +718,20 @@ def test_links_that_lead_nowhere_are_told_when_they_are_read(tmp_path: Path) -> 
     assert reasons[2] == []
 
 
+def test_links_to_folders_are_told_unless_what_they_lead_to_is_read(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "away" / "deep").mkdir(parents=True)
+    (tmp_path / "away" / "deep" / "a.log").write_bytes(b"x\n")
+    (tmp_path / "logs" / "link").symlink_to(tmp_path / "away" / "deep")
+    (file,) = find_inputs([str(tmp_path / "logs")])
+    (failure,) = (i for i in read_blocks(file) if isinstance(i, ParseFailure))
+    assert failure.origin.path == str(tmp_path / "logs" / "link")
+    assert failure.reason == "unreadable file"
+    assert failure.detail.startswith("a link to a folder, which is not followed")
+    (file,) = find_inputs([str(tmp_path / "logs"), str(tmp_path / "away")])
+    assert os.path.basename(file.path) == "a.log"
+
+
 def test_a_file_that_went_away_or_turned_into_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x\n")

@@ -37,21 +37,28 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     """Resolve what a user named to files, each once, in a stable order.
 
     Folders are read whole, in order of name; patterns (`*`, `?`, `**`) are expanded where no
-    file has that very name. Raises `TrailhoundError` for what does not exist.
+    file has that very name. A link to a folder outside of them is not followed: it is given as a
+    file, and reading it says so. Raises `TrailhoundError` for what does not exist.
     """
-    found: dict[str, InputFile] = {}
+    named: list[str | None] = []  # None: standard input
     for path in paths:
         if path == STDIN:
+            named.append(None)
+        elif not os.path.lexists(path) and glob.has_magic(path):
+            fitting = sorted(glob.glob(path, recursive=True))
+            if not fitting:
+                raise TrailhoundError(f"nothing fits the pattern {path!r}")
+            named += fitting
+        else:
+            named.append(path)
+    roots = [Path(name).resolve() for name in named if name and os.path.isdir(name)]
+    found: dict[str, InputFile] = {}
+    for name in named:
+        if name is None:
             found.setdefault(STDIN, InputFile(STDIN, 0))
             continue
-        named = [path]
-        if not os.path.lexists(path) and glob.has_magic(path):
-            named = sorted(glob.glob(path, recursive=True))
-            if not named:
-                raise TrailhoundError(f"nothing fits the pattern {path!r}")
-        for name in named:
-            for file in _below(name):
-                found.setdefault(os.path.realpath(file.path), file)
+        for file in _below(name, roots):
+            found.setdefault(os.path.realpath(file.path), file)
     return list(found.values())
 
 
@@ -78,7 +85,10 @@ def read_blocks(
             else open(file.path, "rb", buffering=0)  # noqa: SIM115 - closed below
         )
     except OSError as error:
-        yield ParseFailure(Origin(file.path, 0), "unreadable file", error.strerror or str(error))
+        reason = error.strerror or str(error)
+        if isinstance(error, IsADirectoryError) and os.path.islink(file.path):
+            reason = "a link to a folder, which is not followed: name the folder itself"
+        yield ParseFailure(Origin(file.path, 0), "unreadable file", reason)
         return
     damage: list[str] = []
     lines = 0
@@ -140,7 +150,7 @@ def _tolerant(stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:
         damage.append(str(error))
 
 
-def _below(path: str) -> Iterator[InputFile]:
+def _below(path: str, roots: Sequence[Path]) -> Iterator[InputFile]:
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -155,6 +165,11 @@ def _below(path: str) -> Iterator[InputFile]:
     walk = os.walk(path, onerror=lambda error: unread.append(str(error.filename)))
     for folder, folders, names in walk:
         folders.sort()
+        unread += [
+            link
+            for link in (os.path.join(folder, name) for name in folders)
+            if os.path.islink(link) and not _within(link, roots)
+        ]
         for name in sorted(names):
             file = Path(folder, name)
             try:
@@ -166,8 +181,13 @@ def _below(path: str) -> Iterator[InputFile]:
             if stat.S_ISREG(status.st_mode):
                 yield InputFile(str(file), status.st_size, status.st_mtime_ns)
     for name in unread:
-        # A folder that may not be listed: reading it later says so.
+        # A folder that may not be listed, or a link to one: reading it later says so.
         yield InputFile(name, 0)
+
+
+def _within(path: str, roots: Sequence[Path]) -> bool:
+    real = Path(path).resolve()
+    return any(real.is_relative_to(root) for root in roots)
 
 
 class _Counted(io.RawIOBase):
