@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -161,6 +162,17 @@ def test_rules_that_are_not_there_at_the_start_are_a_mistake(tmp_path: Path) -> 
     assert serving._process.wait(20) == 2
     assert serving.log == f"trailhound: no such rule file or folder: {tmp_path / 'nowhere'}\n"
     assert not (tmp_path / "state").exists()
+
+
+def test_an_address_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
+    serving = Serving(tmp_path)
+    with socket.create_server(("127.0.0.1", serving.port)):
+        serving.start()
+        assert serving._process is not None
+        assert serving._process.wait(20) == 2
+    assert f"trailhound: cannot listen on 127.0.0.1:{serving.port}: " in serving.log
+    assert "rules; reading from record" not in serving.log
+    assert not (tmp_path / "state" / "ledger.key").exists()
 
 
 def test_an_address_that_others_can_reach_needs_an_access_file(tmp_path: Path) -> None:

@@ -85,7 +85,6 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._detector.start()
         receiving = Receiving(self._folder / "received", self._access)
         monitoring = monitor.routes(
             self.condition,
@@ -106,6 +105,7 @@ class Service:
                     self.condition.pulls,
                     closing,
                 )
+                self._detector.start()
                 systemd.notify("READY=1")
                 alive = asyncio.create_task(systemd.keep_alive())
                 closing.callback(alive.cancel)
@@ -156,6 +156,8 @@ class _Detector:
         self._say(talk.Reload())
 
     def stop(self) -> None:
+        if self._watcher.ident is None:  # an address could not be had: it was never started
+            return
         self._stopping.set()
         self._say(talk.Mark(*self._queue.mark))
         self._say(talk.Stop())
