@@ -118,6 +118,11 @@ class Serving:
             assert time.monotonic() < until, self.log
             time.sleep(0.05)
 
+    def wait_end(self, seconds: float = 60) -> int:
+        """Wait until it has ended by itself; return its exit code."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None

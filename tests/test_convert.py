@@ -172,6 +172,18 @@ def test_users_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (code, "cannot write" in err) == (2, True)
 
 
+def test_no_sql_drives_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = tmp_path / "rule.yml"
+    rule.write_text(
+        "title: t\nlogsource: {product: kubernetes, service: audit}\n"
+        'detection: {s: {"\\e[31mverb": x}, condition: s}\n'
+    )
+    code, out, err = run(capsys, "rules", "convert", str(rule), "--to", "sql")
+    assert (code, out) == (1, "")
+    assert "a control character" in err
+    assert "\x1b" not in err
+
+
 def test_files_are_named_after_rule_files(tmp_path: Path) -> None:
     for name in ("a/x.yml", "b/x.yaml", "b/x.yml"):
         path = tmp_path / name

@@ -114,6 +114,9 @@ def test_a_rewritten_ledger_does_not_spread(tmp_path: Path) -> None:
 
 
 def test_places_that_are_none(ledger: Path, tmp_path: Path) -> None:
+    for place in ("ftp://host/x", "HTTPS://host", "s3:/bucket", "https://token@host"):
+        with pytest.raises(TargetError, match=r"no place to forward to|a token stands in a file"):
+            open_target(place)
     with pytest.raises(TargetError, match="no such folder"):
         open_target(str(tmp_path / "nothing"))
     with pytest.raises(TargetError, match="no Git remote"):

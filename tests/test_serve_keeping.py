@@ -134,9 +134,29 @@ def test_a_journal_that_is_none_is_told_without_a_stack_trace(tmp_path: Path) ->
     state.mkdir()
     (state / "journal.sqlite").write_bytes(b"no database at all" * 100)
     serving = Serving(tmp_path, "builtin = false").start()
-    serving.wait_log(f"a database in {state} cannot be used: file is not a database")
-    serving.stop()
+    # What it would take in then, nobody would judge.
+    assert serving.wait_end() == 2
+    assert f"a database in {state} cannot be used: file is not a database" in serving.log
+    assert "cannot be used, so nothing would be judged: it is damaged" in serving.log
     assert "Traceback" not in serving.log
+
+
+def test_a_queue_that_is_gone_is_told_before_records_are_taken_for_known(tmp_path: Path) -> None:
+    state = tmp_path / "s/state"
+    state.parent.mkdir()
+    judge = judge_of(state)
+    judge.take(1, arrivals([b"a line", b"another"], 0, "a"))
+    judge.keep()
+    judge.close()
+    serving = Serving(tmp_path / "s", "builtin = false").start()
+    assert serving.wait_end() == 2
+    assert "it has judged 2 records, and its queue is new" in serving.log
+
+
+def test_a_place_that_is_none_ends_it_at_the_start(tmp_path: Path) -> None:
+    serving = Serving(tmp_path, 'builtin = false\n[ledger]\nforward = ["ftp://host/x"]').start()
+    assert serving.wait_end() == 2
+    assert "no place to forward to begins with ftp:/" in serving.log
 
 
 def test_what_a_reader_holds_back_is_known_when_it_is_sent_again(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     named = [name for name in _COMMANDS if name in given[:1]]
-    options = parser(named or _COMMANDS).parse_args(given)
     try:
+        options = parser(named or _COMMANDS).parse_args(given)
         code: int = options.run(options)
         sys.stdout.flush()
     except TrailhoundError as error:

@@ -143,6 +143,10 @@ def _blind_spots(rule: Rule) -> list[Note]:
     if rule.predicate is None:
         return []
     views = coverage(rule)
+    if _holds_never(rule.predicate):
+        if any("never matches" in note.text for note in rule.notes):
+            return []
+        return [Note("it never matches: a part of what it asks for holds of nothing")]
     if not views:
         return [Note(f"no source here serves {rule.logsource}: the rule can never match")]
     known = {field.name for view in views for field in view.fields if field.known}
@@ -152,6 +156,16 @@ def _blind_spots(rule: Rule) -> list[Note]:
         for name in asked
         if name not in known
     ]
+
+
+def _holds_never(predicate: Predicate) -> bool:
+    match predicate:
+        case Or():
+            return all(map(_holds_never, predicate.items))
+        case And():
+            return any(map(_holds_never, predicate.items))
+        case _:
+            return False
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -38,7 +38,8 @@ Read audit logs as they lie on disk, recognise each record's format, run rules, 
 findings.
 
 Formats: Kubernetes audit (also as EKS, GKE, AKS, CloudWatch and Fluent Bit wrap it),
-CloudTrail, Linux auditd, sshd/sudo/PAM and other syslog, journald JSON, Falco.
+CloudTrail, Google Cloud, Azure and Entra ID, Okta, GitHub, Google Workspace, Linux auditd,
+sshd/sudo/PAM and other syslog, journald JSON, Falco.
 Files may be compressed (gzip, zstd, bzip2, xz) and of any size; formats may be mixed.
 """
 _EPILOG = """\

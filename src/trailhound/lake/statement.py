@@ -1,5 +1,6 @@
 """Rules as SQL to keep, change and run: one SELECT over the view `stored`."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from trailhound.lake.quoting import literal
@@ -7,6 +8,8 @@ from trailhound.lake.select import of_rules
 from trailhound.lake.sql import Unsupported
 from trailhound.rules.ir import Predicate
 
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""What would drive the terminal that a statement is shown on; it has line ends of its own."""
 _SHOWN = (
     *("time", "source", "actor_name", "action", "target_type", "target_namespace"),
     *("target_name", "outcome", "src_ip", "uid"),
@@ -41,5 +44,7 @@ def statement(
         either = "\n    OR ".join(parts)
         conditions.append(f"source = {literal(source)} AND (\n       {either}\n  )")
     where = "\n  OR ".join(f"({condition})" for condition in conditions)
+    if _CONTROL.search(where):
+        return (Unsupported("a field or value with a control character in it", predicate),)
     above = "".join(f"-- {line}\n" for line in heading)
     return f"{above}SELECT {', '.join(_SHOWN)}\nFROM stored\nWHERE {where}\nORDER BY time;\n"

@@ -3,7 +3,6 @@
 import fcntl
 import logging
 import os
-import signal
 import sqlite3
 import threading
 import time
@@ -32,9 +31,6 @@ _log = logging.getLogger(__name__)
 def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
     """Run the detector until it is told to stop, or the service is gone."""
     logs.set_up(settings.log_format, "detector")
-    # A terminal sends these to both processes; the service sees to this one.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     folder = Path(settings.state)
     lock = _alone(folder)
     try:
@@ -53,7 +49,7 @@ def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
         raise SystemExit(2) from None
     except sqlite3.DatabaseError as error:
         _log.error("a database in %s cannot be used: %s", folder, error)
-        raise SystemExit(2) from None
+        raise SystemExit(talk.EXIT_UNUSABLE) from None
     finally:
         os.close(lock)
 

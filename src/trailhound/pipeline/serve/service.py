@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -33,6 +33,8 @@ from trailhound.pipeline.serve.settings import Settings
 _STOP_SECONDS = 60
 _RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 _STEADY_SECONDS = 300
+_UNUSABLE_LIMIT = 3
+"""How often in a row the detector may say that its state is damaged."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,8 +46,8 @@ class Service:
 
         Raises:
             TrailhoundError: Another one has the folder, or it cannot be used; rules that the
-                settings name are not there; an intake would listen to the world without an access
-                file.
+                settings name are not there; a place to forward to is none; an intake would
+                listen to the world without an access file.
         """
         self._settings = settings
         self._folder = Path(settings.state)
@@ -53,6 +55,11 @@ class Service:
             # Gone later, rules that were read go on; never there, nothing would be judged.
             if not Path(path).exists():
                 raise TrailhoundError(f"no such rule file or folder: {path}")
+        if settings.ledger.forward:
+            from trailhound.ledger.targets import check_place  # noqa: PLC0415 - few forward
+
+            for place in settings.ledger.forward:
+                check_place(place)
         self.condition = Condition()
         self._access = _access(settings)
         self._certificates = Certificates()
@@ -105,7 +112,7 @@ class Service:
                     self.condition.pulls,
                     closing,
                 )
-                self._detector.start()
+                self._detector.start(lambda: loop.call_soon_threadsafe(stopping.set))
                 systemd.notify("READY=1")
                 alive = asyncio.create_task(systemd.keep_alive())
                 closing.callback(alive.cancel)
@@ -117,6 +124,11 @@ class Service:
             await asyncio.to_thread(self._detector.stop)
             os.close(self._lock)
             _log.info("stopped")
+        if self._detector.gave_up:
+            raise TrailhoundError(
+                f"the state in {self._folder} cannot be used, so nothing would be judged: "
+                f"{self._detector.gave_up}"
+            )
 
     def _reload(self) -> None:
         _log.info("reading rules, access and certificates anew")
@@ -141,8 +153,13 @@ class _Detector:
         self._told: talk.Mark | None = None
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="detector", daemon=True)
+        self._on_end: Callable[[], object] = lambda: None
+        self.gave_up = ""
+        """Why nothing would be judged; empty where all is well."""
 
-    def start(self) -> None:
+    def start(self, on_end: Callable[[], object]) -> None:
+        """Start it; `on_end` is called from another thread where it cannot be had."""
+        self._on_end = on_end
         self._watcher.start()
 
     def tell(self) -> None:
@@ -176,7 +193,7 @@ class _Detector:
                     talk.say(self._connection, message)
 
     def _watch(self) -> None:
-        failures = 0
+        failures = unusable = 0
         last = False
         while True:
             begun = time.monotonic()
@@ -187,11 +204,20 @@ class _Detector:
             if last or (self._stopping.is_set() and code == 0):
                 return
             last = self._stopping.is_set()
+            unusable = unusable + 1 if code == talk.EXIT_UNUSABLE else 0
+            if unusable >= _UNUSABLE_LIMIT:
+                self._give_up("it is damaged")
+                return
             failures = 0 if time.monotonic() - begun > _STEADY_SECONDS else failures + 1
             pause = _RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)]
             self._condition.restarts += 1
             _log.error("the detector ended (exit code %s); starting it again in %g s", code, pause)
             self._stopping.wait(pause)
+
+    def _give_up(self, reason: str) -> None:
+        """End the service: what is taken in would not be judged, so senders had better keep it."""
+        self.gave_up = reason
+        self._on_end()
 
     def _run_once(self) -> None:
         context = get_context("spawn")
@@ -220,6 +246,8 @@ class _Detector:
     def _heard(self, report: talk.FromDetector) -> None:
         condition = self._condition
         match report:
+            case talk.Ready() if report.number > self._queue.next_number:
+                self._give_up(f"it has judged {report.number - 1:,} records, and its queue is new")
             case talk.Ready():
                 condition.ready = True
                 condition.rules = report.rules
@@ -248,6 +276,9 @@ def _access(settings: Settings) -> Access:
 
 
 def _detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
+    # A terminal sends these to both processes, also while this one loads what it needs.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     # Rules, lake and ledger take their time to load; who only takes records in need not wait.
     from trailhound.pipeline.serve.detector import detect  # noqa: PLC0415
 

@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 
+EXIT_UNUSABLE = 4
+"""The detector's exit code where trying again cannot help: its state is damaged."""
+
 
 class Mark(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """To the detector: the queue is synced so far."""
