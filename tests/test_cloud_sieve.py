@@ -47,7 +47,7 @@ def test_there_is_something_to_compare(name: str) -> None:
 
 
 @GATED
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_the_sieve_agrees_with_the_exact_path(name: str, data: st.DataObject) -> None:
     odd = spoilt(name).map(lambda document: json.dumps(document).encode())

@@ -57,7 +57,7 @@ def alive(
     return found
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1000)
 @given(
     st.lists(predicates, min_size=1, max_size=5),
     documents,

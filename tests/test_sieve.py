@@ -289,7 +289,7 @@ def test_there_is_something_to_compare(source: str) -> None:
 
 
 @GATED
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(recipe=bent_lines, kind=st.sampled_from(["builtin", "all", "gated"]))
 def test_the_sieve_agrees_with_the_exact_path(source: str, recipe: list[Bent], kind: str) -> None:
     data = bent(source, recipe)

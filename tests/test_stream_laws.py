@@ -181,6 +181,21 @@ def test_what_comes_too_late_is_handed_back_and_all_else_counts(
     assert stream.holds() == expected(plan, documents, taken)
 
 
+def test_an_outer_window_waits_for_the_silence_of_inner_ones() -> None:
+    # Silence of b, at 118 s, is known when time jumps to 140 s, in the batch that also brings
+    # the outer window an event of 119 s, and lets it go of all before 137 s.
+    plan = PLANS["silence"]
+    documents = [event(114, "fail", u="b"), event(119, "ok", u="b"), event(140, "fail", u="a")]
+    fed = feeds(plan, documents)
+    stream = Streamed(plan, 3, documents)
+    stream.step(fed[:1])
+    stream.step(fed[1:])
+    stream.finish()
+    assert stream.late == []
+    assert stream.holds() == expected(plan, documents, fed)
+    assert len({title for title, *_ in stream.holds()}) == 2
+
+
 def test_a_late_event_amends_what_it_changes_and_says_why() -> None:
     burst = [event(t, "fail", u="a") for t in (100, 101, 102, 103)]
     late = [event(104, "fail", u="a"), event(200, "ok", u="a")]

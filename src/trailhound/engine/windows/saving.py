@@ -21,7 +21,7 @@ from trailhound.engine.windows.groups import Group, Groups
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.timeline import AnyLine, Timeline
 
-_VERSION = 2
+_VERSION = 3
 
 
 class _Name(Struct, array_like=True):

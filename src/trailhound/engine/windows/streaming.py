@@ -76,9 +76,14 @@ def step(plan: Plan, state: WindowState, batch: Batch, kept: Kept) -> Iterator[F
     for window, sources in plan.window_sources.items():
         before = state.times.get(window, WindowTime())
         state.times[window] = state.clock.of(sources, lateness).not_before(before)
-    yield from _work(plan, state, work, kept)
+    # An outer window lets go of its past as far as time has come. What inner windows have to
+    # say of that past, silence above all, is said first.
     for group in state.groups.due(_latest_ns(state)):
-        yield from _work(plan, state, {group: []}, kept)
+        if plan.ranks[group[0]]:
+            work.setdefault(group, [])
+        else:
+            yield from _work_on(plan, state, group, work.pop(group, []), work, kept)
+    yield from _work(plan, state, work, kept)
 
 
 def finish(plan: Plan, state: WindowState, kept: Kept, now_ns: int = 0) -> Iterator[Finding]:
@@ -130,9 +135,11 @@ def _work_on(
     untold: list[Told] = []
     causes: list[str] = []
     for op in ops:
-        if history.floor is not None and timeline.place(op.feed) <= history.floor:
+        at = timeline.place(op.feed)
+        by_bound = history.floor is not None and at <= history.floor
+        if by_bound or (history.base is not None and at <= history.base):
             if not op.removes:
-                yield _too_late(state, op.feed, bound=True)
+                yield _too_late(state, op.feed, bound=by_bound)
             continue
         goes_back = history.folded
         lost = _apply(state, fold, line, op)

@@ -62,6 +62,8 @@ class History(Struct, array_like=True):
     """The event time for which `until` was last asked of the state."""
     floor: Place | None = None
     """The last feed that was made final before its time, since there were too many."""
+    base: Place | None = None
+    """The state of the first mark has come so far: nothing can be put before it any more."""
     told: list[Told] = field(default_factory=list)
     """What the fold said since the first mark."""
     said: dict[str, Said] = field(default_factory=dict)
@@ -295,6 +297,7 @@ def _settle_all(fold: AnyFold, line: AnyLine, horizon_ns: int) -> None:
     told += len(_kept(ask(fold, base, horizon_ns)))
     forget_requests(base, horizon_ns)
     _begin_at(history, Mark(len(history.feeds), told, save(base.state, base.requests)))
+    history.base = max(history.base or (0, "", -1), (horizon_ns, "", -1))
 
 
 def _begin_at(history: History, mark: Mark) -> None:
@@ -303,6 +306,8 @@ def _begin_at(history: History, mark: Mark) -> None:
         if isinstance(item, Outcome):
             history.said.pop(item.identity, None)
     del history.told[: mark.told]
+    if mark.feeds:
+        history.base = place(history.feeds[mark.feeds - 1])
     for feed in history.feeds[: mark.feeds]:
         history.copies.pop(copy_name(feed), None)
     del history.feeds[: mark.feeds]
