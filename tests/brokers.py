@@ -159,8 +159,12 @@ def s3(folder: Path) -> Daemon:
     )
 
 
+def has(name: str) -> bool:
+    """Whether a server is installed."""
+    return (_FOLDER / "bin" / name).is_file()
+
+
 def _binary(name: str) -> str:
-    path = _FOLDER / "bin" / name
-    if not path.is_file():
+    if not has(name):
         pytest.skip(f"needs {name}: sh tools/brokers.sh")
-    return str(path)
+    return str(_FOLDER / "bin" / name)

@@ -151,7 +151,9 @@ ODD = (
 def test_objects_are_read_once_over_restarts_whatever_their_keys_are(
     endpoint: str, tmp_path: Path
 ) -> None:
-    s3 = fill(endpoint, "odd", {f"in/{key}": json.dumps({"k": key}).encode() for key in ODD})
+    # moto, where there is no gateway, knows no key with a line end in it.
+    odd = [key for key in ODD if "\n" not in key or brokers.has("versitygw")]
+    s3 = fill(endpoint, "odd", {f"in/{key}": json.dumps({"k": key}).encode() for key in odd})
     s3.put_object(Bucket="odd", Key="other/x.json", Body=b'{"k":"outside"}')
     buckets = Buckets(places_of(["s3://odd/in/"]), list_seconds=0.2, endpoint=endpoint)
     taken = Taken()
@@ -163,13 +165,13 @@ def test_objects_are_read_once_over_restarts_whatever_their_keys_are(
             )
             await asyncio.sleep(0.3)
 
-    asyncio.run(run(len(ODD)))
-    assert taken.data == sorted(json.dumps({"k": key}).encode() for key in ODD)
+    asyncio.run(run(len(odd)))
+    assert taken.data == sorted(json.dumps({"k": key}).encode() for key in odd)
     s3.put_object(Bucket="odd", Key="in/new.json", Body=b'{"k":1}\n{"k":2}\n')
-    asyncio.run(run(len(ODD) + 2))
+    asyncio.run(run(len(odd) + 2))
     s3.put_object(Bucket="odd", Key="in/new.json", Body=b'{"k":3}')
-    asyncio.run(run(len(ODD) + 3))
-    assert len(taken.arrivals) == len(ODD) + 3
+    asyncio.run(run(len(odd) + 3))
+    assert len(taken.arrivals) == len(odd) + 3
     second = next(arrival for arrival in taken.arrivals if arrival.data == b'{"k":2}')
     assert second.peer == "s3/odd/in/new.json"
     assert second.position.startswith("s3:odd/in/new.json@")

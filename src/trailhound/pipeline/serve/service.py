@@ -33,7 +33,7 @@ from trailhound.pipeline.serve.settings import Settings
 _STOP_SECONDS = 60
 _RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 _STEADY_SECONDS = 300
-_UNUSABLE_LIMIT = 3
+_UNUSABLE_LIMIT = 2
 """How often in a row the detector may say that its state is damaged."""
 _log = logging.getLogger(__name__)
 
