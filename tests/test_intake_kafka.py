@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,9 +23,10 @@ import brokers
 import once
 from certificates import Authority
 from serving import Serving, free_port
+from taking import Taken, until
 from trailhound.cli.main import main
 from trailhound.intake import kafka
-from trailhound.intake.arrivals import Arrival, Full
+from trailhound.intake.arrivals import Arrival
 from trailhound.intake.kafka import Subscription
 from trailhound.intake.pulling import Progress
 from trailhound.model.errors import TrailhoundError
@@ -69,29 +70,6 @@ def mock() -> Broker:
     producer = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": 1})
     known = producer.list_topics(timeout=5).brokers.values()
     return Broker(producer, next(f"{broker.host}:{broker.port}" for broker in known), None)
-
-
-class Taken:
-    """An `Accept` that keeps what it gets, and has no room while it is full."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
-        self.full = False
-
-    async def __call__(self, arrivals: Sequence[Arrival]) -> None:
-        if self.full:
-            raise Full("not now", 1)
-        self.arrivals += arrivals
-
-    @property
-    def data(self) -> list[bytes]:
-        return [arrival.data for arrival in self.arrivals]
-
-
-async def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.02)
 
 
 class Consuming:

@@ -6,7 +6,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +18,10 @@ import brokers
 import nats_accounts
 import once
 from serving import Serving
+from taking import Taken, until
 from trailhound.cli.main import main
 from trailhound.intake import arrivals, pulling
 from trailhound.intake import nats as intake
-from trailhound.intake.arrivals import Arrival, Full
 from trailhound.intake.nats import Consumption
 from trailhound.intake.pulling import Progress
 
@@ -37,29 +37,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Daemon]:
     with brokers.running(brokers.nats(tmp_path_factory.mktemp("nats"))) as daemon:
         yield daemon
-
-
-class Taken:
-    """An `Accept` that keeps what it gets, and has no room while it is full."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
-        self.full = False
-
-    async def __call__(self, arrivals: Sequence[Arrival]) -> None:
-        if self.full:
-            raise Full("not now", 1)
-        self.arrivals += arrivals
-
-    @property
-    def data(self) -> list[bytes]:
-        return [arrival.data for arrival in self.arrivals]
-
-
-async def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.02)
 
 
 async def send(url: str, stream: str, *values: bytes, **connect: Any) -> None:

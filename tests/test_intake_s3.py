@@ -13,7 +13,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +26,9 @@ from moto.server import ThreadedMotoServer
 
 import brokers
 import once
+import taking
 from serving import Serving
+from taking import until
 from trailhound.cli.main import main
 from trailhound.intake import arrivals
 from trailhound.intake.arrivals import Arrival, Full
@@ -92,17 +94,8 @@ def fill(endpoint: str, name: str, objects: dict[str, bytes], *, versions: bool 
     return s3
 
 
-class Taken:
-    """An `Accept` that keeps what it gets, and has no room while it is full."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
-        self.full = False
-
-    async def __call__(self, arrivals: Sequence[Arrival]) -> None:
-        if self.full:
-            raise Full("not now", 1)
-        self.arrivals += arrivals
+class Taken(taking.Taken):
+    """Records and failures apart, in whatever order objects were read."""
 
     @property
     def data(self) -> list[bytes]:
@@ -111,12 +104,6 @@ class Taken:
     @property
     def failures(self) -> list[str]:
         return sorted(arrival.failure[0] for arrival in self.arrivals if arrival.failure)
-
-
-async def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.02)
 
 
 class Pulling:

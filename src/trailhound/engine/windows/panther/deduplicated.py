@@ -81,12 +81,4 @@ class DeduplicatedFold:
         if window.threshold > 1:
             what = "different values" if window.unique else "matches"
             reason += f" (rule: at least {window.threshold:,} {what})"
-        return Outcome(
-            alert.identity,
-            alert.start_ns,
-            alert.end_ns,
-            alert.evidence(),
-            alert.count,
-            reason,
-            said,
-        )
+        return alert.outcome(reason, said)

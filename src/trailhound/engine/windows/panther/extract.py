@@ -2,7 +2,9 @@
 
 from msgspec import Struct, field
 
-from trailhound.engine.windows.contract import Feed
+from trailhound.engine.output import Said
+from trailhound.engine.windows.contract import Feed, Outcome
+from trailhound.engine.windows.wording import duration
 from trailhound.model.findings import EVENTS_KEPT
 
 _HALF = EVENTS_KEPT // 2
@@ -32,6 +34,17 @@ class Extract(Struct):
     def evidence(self) -> tuple[int, ...]:
         """Return the events kept."""
         return tuple(dict.fromkeys((*self.head, *self.tail)))
+
+    def outcome(self, reason: str, said: Said | None = None) -> Outcome:
+        """Return what a finding says of them."""
+        return Outcome(
+            self.identity, self.start_ns, self.end_ns, self.evidence(), self.count, reason, said
+        )
+
+    def matches(self) -> str:
+        """Return how many they are, and in what time, in words."""
+        noun = "match" if self.count == 1 else "matches"
+        return f"{self.count:,} {noun} in {duration(self.end_ns - self.start_ns)}"
 
 
 def begun(feed: Feed) -> Extract:

@@ -195,16 +195,7 @@ class SequenceFold:
 
     def _outcome(self, found: Extract) -> Outcome:
         steps = " → ".join(described(signal, self._span(signal)) for signal in self._window.signals)
-        noun = "match" if found.count == 1 else "matches"
-        took = duration(found.end_ns - found.start_ns)
-        return Outcome(
-            found.identity,
-            found.start_ns,
-            found.end_ns,
-            found.evidence(),
-            found.count,
-            f"{found.count:,} {noun} in {took}: {steps}",
-        )
+        return found.outcome(f"{found.matches()}: {steps}")
 
 
 def described(signal: Signal, absent_ns: int) -> str:

@@ -13,7 +13,6 @@ from msgspec import Struct, field
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
 from trailhound.engine.windows.panther.extract import Extract, begun, joined
 from trailhound.engine.windows.panther.sequence import described
-from trailhound.engine.windows.wording import duration
 from trailhound.rules.ir import Signal, Together
 
 
@@ -126,16 +125,7 @@ class TogetherFold:
     def _outcome(self, found: Extract) -> Outcome:
         span_ns = self._window.timespan_ns
         parts = ", ".join(described(signal, span_ns) for signal in self._window.signals)
-        noun = "match" if found.count == 1 else "matches"
-        took = duration(found.end_ns - found.start_ns)
-        return Outcome(
-            found.identity,
-            found.start_ns,
-            found.end_ns,
-            found.evidence(),
-            found.count,
-            f"{found.count:,} {noun} in {took}: {parts}",
-        )
+        return found.outcome(f"{found.matches()}: {parts}")
 
 
 def _held(signal: Signal) -> int:
