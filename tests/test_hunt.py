@@ -198,6 +198,28 @@ def test_queries_mean_what_they_say(folder: Path, everything: list[Event], text:
 
 
 @pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("usernam:x", "no event there has a field 'usernam'; there is User, user.username"),
+        ("requestObject.spec.hostNet:true", "no event there has a field 'requestObject.spec."),
+        ("NOT nosuch:x actor:nobody OR tagret:y", "field 'nosuch'\ntrailhound: no event there has"),
+        ("actr:x source:k8s_audit", "'actr'; there is actor"),
+        ("verb:nosuchverb", ""),
+        ("annotations.none:x", "no event there has a field 'annotations.none'"),
+        ("actor:nobody", ""),
+        ("nosuch:x OR mallory", ""),
+    ],
+)
+def test_a_field_that_no_event_has_is_told_where_nothing_is_found(
+    folder: Path, query: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "hunt", "--lake", str(folder), query, "--count")
+    assert (code, out) == (0, "1\n" if "mallory" in query else "0\n")
+    assert told in err
+    assert bool(told) == bool(err)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('"open', "a quote is not closed"),

@@ -28,6 +28,7 @@ from trailhound.sinks.rows import (
 
 if TYPE_CHECKING:
     from trailhound.lake.lake import Lake
+    from trailhound.pipeline.hunt import Asked
 
 _LIMIT = 50
 _DESCRIPTION = """\
@@ -160,10 +161,24 @@ def _rules(lake: "Lake", options: argparse.Namespace) -> int:
 
 
 def _query(lake: "Lake", text: str, options: argparse.Namespace) -> int:
-    from trailhound.pipeline.hunt import answer, ask, histogram  # noqa: PLC0415
+    from trailhound.pipeline.absent import absent_fields  # noqa: PLC0415
+    from trailhound.pipeline.hunt import ask  # noqa: PLC0415
 
     now = time.time_ns()
     asked = ask(lake, text, times_of(options), now)
+    found = _answered(lake, asked, text, now, options)
+    if not found:
+        for name, alike in absent_fields(lake, asked, now).items():
+            hint = f"; there is {', '.join(alike)}" if alike else ""
+            complain(f"no event there has a field {name!r}{hint}")
+    return found
+
+
+def _answered(
+    lake: "Lake", asked: "Asked", text: str, now: int, options: argparse.Namespace
+) -> int:
+    from trailhound.pipeline.hunt import answer, histogram  # noqa: PLC0415
+
     for source, selection in asked.selections.items():
         for what in selection.unsupported:
             complain(f"{source}: SQL leaves a part of the query to the engine: {what.reason}")

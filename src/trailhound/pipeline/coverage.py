@@ -154,12 +154,13 @@ def _field(source: Source, view: str, field: Field, path: tuple[str, ...]) -> Fi
     computed = tuple(step.name for step in field.via)
     if not path:
         return FieldCoverage(field.name, _WHOLE, known=True, computed=computed)
-    info = next((i for i in source.fields if i.view in ("", view) and _covers(i, dotted)), None)
+    info = next((i for i in source.fields if i.view in ("", view) and covers(i, dotted)), None)
     description = info.description if info else ""
     return FieldCoverage(field.name, dotted, info is not None, description, computed)
 
 
-def _covers(info: FieldInfo, path: str) -> bool:
+def covers(info: FieldInfo, path: str) -> bool:
+    """Whether a dotted path is an entry of a field catalogue, or lies above or below it."""
     if info.name.endswith(".*"):
         stem = info.name[:-2]
         return path == stem or path.startswith(stem + ".")
