@@ -221,6 +221,16 @@ def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:
     assert "requestObject.spec.containers.image  through json, image-repository" in text
 
 
+def test_rules_are_listed_without_loading_what_tests_and_explains_them() -> None:
+    code = "import sys, trailhound.cli.rules; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert "trailhound.pipeline.rulebooks" in loaded.stdout.split()
+    for heavy in ("trailhound.pipeline.python_rules", "trailhound.sources", "duckdb", "hyperscan"):
+        assert heavy not in loaded.stdout.split()
+
+
 def test_a_list_of_rules_says_that_some_are_missing_and_carries_no_escapes(
     run, tmp_path: Path
 ) -> None:
@@ -257,8 +267,7 @@ def test_a_folder_of_rules_that_may_not_be_entered_is_told(tmp_path: Path) -> No
         [*as_others, *command, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.stdout == (
-        f"error: {closed}:1:1: cannot read {closed}: Permission denied\n"
-        "1 rules, 1 errors, 0 notes\n"
+        f"error: {closed}:1:1: cannot read {closed}: Permission denied\n1 rule, 1 error, 0 notes\n"
     ), done.stderr
     assert done.returncode == 1
 

@@ -10,6 +10,7 @@ from trailhound.cli.console import EXIT_NOTHING_READ, Commands, complain, progre
 from trailhound.model.errors import TrailhoundError
 from trailhound.sinks.encode import json_text
 from trailhound.sinks.escape import visible
+from trailhound.sinks.wording import plural
 
 if TYPE_CHECKING:
     from trailhound.lake.lake import Times
@@ -144,8 +145,9 @@ def _ingest(options: argparse.Namespace) -> int:
         )
     else:
         sources = ", ".join(f"{name} {count:,}" for name, count in sorted(done.events.items()))
-        print(f"{done.stored:,} events stored, {done.repeated:,} were there before")
-        print(f"{done.files:,} files, {done.records:,} records: {sources or 'no event'}")
+        print(f"{plural(done.stored, 'event')} stored, {done.repeated:,} were there before")
+        read = f"{plural(done.files, 'file')}, {plural(done.records, 'record')}"
+        print(f"{read}: {sources or 'no event'}")
         for failure in done.failures:
             example = failure.examples[0]
             print(
@@ -239,8 +241,9 @@ def _retain(options: argparse.Namespace) -> int:
         _print_json({name: getattr(done, name) for name in done.__struct_fields__})
     else:
         print(
-            f"{done.events_deleted:,} events in {done.files_deleted:,} files deleted, "
-            f"{done.files_held:,} files that are due are held"
+            f"{plural(done.events_deleted, 'event')} in "
+            f"{plural(done.files_deleted, 'file')} deleted, "
+            f"{done.files_held:,} that are due are held"
         )
         if done.files_deleted:
             print(
@@ -279,7 +282,7 @@ def _export(options: argparse.Namespace) -> int:
     lake, times = Lake(Path(options.lake)), times_of(options)
     if options.to.endswith(".parquet"):
         number = to_parquet(lake, Path(options.to), options.source, times)
-        print(f"{number:,} events written to {visible(options.to)}")
+        print(f"{plural(number, 'event')} written to {visible(options.to)}")
         return 0
     events = ocsf_events(lake, options.source, times)
     if options.to == "-":
@@ -290,7 +293,7 @@ def _export(options: argparse.Namespace) -> int:
             number = write_documents(stream, "ndjson", events)
     except OSError as error:
         raise TrailhoundError(f"cannot write {options.to}: {error.strerror}") from None
-    print(f"{number:,} events written to {visible(options.to)}")
+    print(f"{plural(number, 'event')} written to {visible(options.to)}")
     return 0
 
 

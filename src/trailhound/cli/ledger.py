@@ -8,6 +8,7 @@ from trailhound.cli.console import EXIT_FINDINGS, Commands, complain
 from trailhound.cli.seal import add_forward_options, add_key_options, key_path, opened_targets
 from trailhound.model.errors import TrailhoundError
 from trailhound.sinks.escape import visible
+from trailhound.sinks.wording import plural
 
 _RAW = argparse.RawDescriptionHelpFormatter
 
@@ -164,7 +165,7 @@ def _forward(options: argparse.Namespace) -> int:
     targets = opened_targets(options.to, options)
     for place, target in zip(options.to, targets, strict=True):
         sent = forward(Path(options.ledger), target)
-        print(f"forwarded {sent:,} files to {visible(place)}")
+        print(f"forwarded {plural(sent, 'file')} to {visible(place)}")
     return 0
 
 

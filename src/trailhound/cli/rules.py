@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
@@ -19,12 +19,15 @@ from trailhound.cli.ruleset import (
 from trailhound.engine.gates import program_of
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.coverage import FieldCoverage, ViewCoverage, coverage, coverage_against
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.rules.describe import describe
 from trailhound.rules.describe_window import describe_window
 from trailhound.rules.ir import And, AtLeast, Not, Note, Or, Predicate, Rule, Some, Text
 from trailhound.sinks.escape import visible
+from trailhound.sinks.wording import plural
+
+if TYPE_CHECKING:
+    from trailhound.pipeline.coverage import FieldCoverage, ViewCoverage
 
 
 def add_parser(commands: Commands) -> None:
@@ -89,8 +92,7 @@ def _loaded(options: argparse.Namespace) -> LoadedRules:
 def _list(options: argparse.Namespace) -> int:
     loaded = _loaded(options)
     if loaded.ruleset.errors:
-        count = len(loaded.ruleset.errors)
-        what = "1 error" if count == 1 else f"{count:,} errors"
+        what = plural(len(loaded.ruleset.errors), "error")
         complain(f"{what} in rule files: see `trailhound rules lint`")
     if options.json:
         print(orjson.dumps([_summary(rule) for rule in loaded.ruleset.rules]).decode())
@@ -131,7 +133,8 @@ def _lint(options: argparse.Namespace) -> int:
         for rule, note in notes:
             kind = "ignored" if note.ignored else "note"
             print(f"{kind}: {visible(f'{note.at(rule)}: {note.text}')}")
-        print(f"{len(loaded.ruleset.rules)} rules, {len(errors)} errors, {len(notes)} notes")
+        counts = (loaded.ruleset.rules, "rule"), (errors, "error"), (notes, "note")
+        print(", ".join(plural(len(found), noun) for found, noun in counts))
     failed = shortcomings(loaded) if options.strict else errors
     return EXIT_FINDINGS if failed else 0
 
@@ -142,6 +145,8 @@ def _blind_spots(rule: Rule) -> list[Note]:
         return [Note("switched off in its file: it never runs")]
     if rule.predicate is None:
         return []
+    from trailhound.pipeline.coverage import coverage  # noqa: PLC0415 - `list` starts without it
+
     views = coverage(rule)
     if _holds_never(rule.predicate):
         if any("never matches" in note.text for note in rule.notes):
@@ -169,6 +174,8 @@ def _holds_never(predicate: Predicate) -> bool:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from trailhound.pipeline.coverage import coverage, coverage_against  # noqa: PLC0415
+
     loaded = _loaded_for(options)
     rules = _named(options.rule, loaded)
     titles = {rule.info.uid: rule.info.title for rule in loaded.ruleset.rules}
@@ -224,7 +231,7 @@ def _summary(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, str]) -> None:
+def _print_rule(rule: Rule, views: Sequence["ViewCoverage"], titles: Mapping[str, str]) -> None:
     print(f"{visible(rule.info.title)}  [{rule.info.level.label}]")
     print(f"  {visible(rule.info.path)}:{rule.info.line}  id {visible(rule.info.uid)}")
     if not rule.enabled:
@@ -257,13 +264,13 @@ def _print_rule(rule: Rule, views: Sequence[ViewCoverage], titles: Mapping[str, 
 
 
 def _alike(
-    views: Sequence[ViewCoverage],
+    views: Sequence["ViewCoverage"],
     asks_python: bool,  # noqa: FBT001
 ) -> dict[tuple[str, tuple[str, ...], str], list[str]]:
     """Put views together of which the same is to be said: (source, fields, numbers) → names."""
     found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for view in views:
-        seen = "" if view.documents is None else f": {view.documents:,} documents"
+        seen = "" if view.documents is None else f": {plural(view.documents, 'document')}"
         verdict = "passed on to its Python" if asks_python else "matched"
         seen += "" if view.matches is None else f", {view.matches:,} {verdict}"
         fields = dict.fromkeys(map(_field_line, view.fields))
@@ -271,7 +278,7 @@ def _alike(
     return found
 
 
-def _field_line(field: FieldCoverage) -> str:
+def _field_line(field: "FieldCoverage") -> str:
     verdict = field.description or "in the catalogue"
     if not field.known:
         verdict = "NOT a field of this view: it can never be present"

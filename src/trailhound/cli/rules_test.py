@@ -4,22 +4,19 @@ import argparse
 import os
 from collections import Counter
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
 
 from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, Commands, complain
-from trailhound.pipeline.python_rules.workers import PythonWorkers
-from trailhound.pipeline.rule_tests import (
-    FILTERS,
-    Filter,
-    TestReport,
-    TestResult,
-    run_tests,
-)
 from trailhound.pipeline.rulebooks import load_rules
+from trailhound.pipeline.test_filters import FILTERS, Filter
 from trailhound.sinks.escape import cut, visible
 from trailhound.sinks.wording import plural
+
+if TYPE_CHECKING:
+    from trailhound.pipeline.rule_tests import TestReport, TestResult
 
 _OUTPUT_LIMIT = 300
 
@@ -48,6 +45,10 @@ def add_parser(actions: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Other actions of `rules` start sooner without these.
+    from trailhound.pipeline.python_rules.workers import PythonWorkers  # noqa: PLC0415
+    from trailhound.pipeline.rule_tests import run_tests  # noqa: PLC0415
+
     filters = [Filter.read(text) for text in options.filter]
     loaded = load_rules(options.paths, builtin=False, placeholders={}, cache=None)
     with PythonWorkers(jobs=os.cpu_count() or 1) as workers:
@@ -63,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if report.tests else EXIT_NOTHING_READ
 
 
-def _print(report: TestReport) -> None:
+def _print(report: "TestReport") -> None:
     for (rule_id, path), tests in groupby(report.tests, lambda test: (test.rule_id, test.path)):
         print(f"{visible(rule_id)}  {visible(path)}")
         for test in tests:
@@ -80,7 +81,7 @@ def _print(report: TestReport) -> None:
     )
 
 
-def _print_test(test: TestResult) -> None:
+def _print_test(test: "TestResult") -> None:
     mark = "pass" if test.passed else "FAIL"
     print(f"  {mark}  {visible(test.name)}  (line {test.line})")
     for reason in test.reasons:

@@ -12,6 +12,7 @@ from trailhound.model.records import ParseFailure
 from trailhound.pipeline.sealed_findings import CheckedFinding
 from trailhound.pipeline.sealing import CompareReport, LogDifference, SealReport
 from trailhound.sinks.escape import visible
+from trailhound.sinks.wording import plural
 
 
 def seal_report(report: SealReport, head: Head, sent: Mapping[str, int], *, as_json: bool) -> str:
@@ -31,13 +32,15 @@ def seal_report(report: SealReport, head: Head, sent: Mapping[str, int], *, as_j
         )
     lines = [
         (
-            f"sealed {report.sealed:,} new records of {report.logs:,} logs; "
+            f"sealed {plural(report.sealed, 'new record')} of {plural(report.logs, 'log')}; "
             f"{report.already:,} were sealed before and are unchanged"
         ),
         f"{report.redacted:,} secret values replaced by keyed hashes",
-        f"signed a head over {head.size:,} records",
+        f"signed a head over {plural(head.size, 'record')}",
     ]
-    lines += [f"forwarded {count:,} files to {visible(place)}" for place, count in sent.items()]
+    lines += [
+        f"forwarded {plural(count, 'file')} to {visible(place)}" for place, count in sent.items()
+    ]
     lines += _failure_lines(report.failures)
     lines += _difference_lines(report.differences)
     return "\n".join(lines)
@@ -75,7 +78,7 @@ def audit_report(
     lines = []
     if audit.head is not None:
         when = f", signed {audit.head.signed_at}" if audit.head.signed_at else ""
-        lines.append(f"{visible(audit.name)}: {audit.size:,} records{when}")
+        lines.append(f"{visible(audit.name)}: {plural(audit.size, 'record')}{when}")
     lines.append(
         f"signed heads: {len(audit.heads):,}; each extends the one before"
         if not audit.problem_count
@@ -85,7 +88,7 @@ def audit_report(
         lines.append(f"{audit.records_checked:,} kept records held against their entries")
     lines += problem_lines(audit.problems, audit.problem_count)
     if compared is not None:
-        lines.append(f"{compared.compared:,} records of logs compared with what was sealed")
+        lines.append(f"{plural(compared.compared, 'record')} of logs compared with what was sealed")
         if compared.without_values:
             lines.append(
                 f"  {compared.without_values:,} of them but for redacted values "

@@ -8,6 +8,7 @@ from typing import Any
 from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, Commands, complain
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
+from trailhound.sinks.wording import plural
 
 _KEY_HELP = "public key of the ledger, or a file that holds it"
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -162,7 +163,7 @@ def _ledger(options: argparse.Namespace) -> int:
         }
         failed = failed or path is None
         verdict = "extends" if path is not None else "DOES NOT EXTEND"
-        lines.append(f"the head over {new.size:,} records {verdict} that over {old.size:,}")
+        lines.append(f"the head over {plural(new.size, 'record')} {verdict} that over {old.size:,}")
     elif options.new:
         raise TrailhoundError("--to needs --from")
     if not found.problem_count:

@@ -35,6 +35,7 @@ from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.rules.ir import Rule
+from trailhound.sinks.wording import plural
 from trailhound.sources import all_sources
 
 
@@ -160,7 +161,7 @@ def _totals(
     ]
     for index, count in sorted(tally.undecided.items()):
         info = plan.rules[index].info
-        reason = f"its regular expression took too long on {count:,} events"
+        reason = f"its regular expression took too long on {plural(count, 'event')}"
         problems.append(RuleProblem(info.path, info.line, reason, info.title))
     problems.extend(asking.problems())
     blind = [

@@ -21,9 +21,9 @@ from trailhound.engine.match import matcher
 from trailhound.engine.tests import BadPattern, GaveUp
 from trailhound.engine.windows.contract import NEVER, Feed, Outcome
 from trailhound.engine.windows.folds import FOLDS
-from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.python_rules.cells import CellEnded, NotLoaded
 from trailhound.pipeline.python_rules.workers import PythonWorkers
+from trailhound.pipeline.test_filters import Filter
 from trailhound.rules.book import RuleSet
 from trailhound.rules.ir import (
     And,
@@ -48,7 +48,6 @@ _HELD_BACK = (
     "rule() returned True, and the inline filters, or what is asked of an event before its "
     "Python runs, hold it back"
 )
-FILTERS = ("RuleID", "Severity", "LogTypes", "Tags", "Status", "Test")
 
 
 class FunctionResult(Struct, frozen=True):
@@ -98,38 +97,6 @@ class _Verdict(Struct):
     matched: bool | None = None
     functions: tuple[FunctionResult, ...] = ()
     reasons: tuple[str, ...] = ()
-
-
-class Filter(Struct, frozen=True):
-    """Which rules, or which tests, to run: `Tags=aws,iam`, `Severity!=Info`."""
-
-    key: str
-    values: frozenset[str]
-    """In lower case; one of them must be there, or none."""
-    wanted: bool
-
-    @classmethod
-    def read(cls, text: str) -> "Filter":
-        """Read a filter as `pat` does: a key of the rule file, and values between commas.
-
-        Raises:
-            TrailhoundError: It is none, or of a key that is not one of `FILTERS`.
-        """
-        key, equals, values = text.partition("=")
-        wanted = not key.endswith("!")
-        known = {name.lower(): name for name in FILTERS}
-        name = known.get(key.removesuffix("!").strip().lower())
-        if not equals or name is None:
-            raise TrailhoundError(
-                f"--filter {text}: must be KEY=VALUE or KEY!=VALUE, KEY one of {', '.join(FILTERS)}"
-            )
-        listed = (value.strip().lower() for value in values.split(","))
-        return cls(name, frozenset(listed), wanted)
-
-    def lets(self, facts: Mapping[str, Sequence[str]]) -> bool:
-        """Say whether it lets something through."""
-        found = {value.lower() for value in facts[self.key]}
-        return bool(found & self.values) is self.wanted
 
 
 def run_tests(

@@ -33,6 +33,7 @@ from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
 from trailhound.rules.ir import Rule
+from trailhound.sinks.wording import plural
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
@@ -305,8 +306,8 @@ def _totals(
             RuleProblem(
                 info.path,
                 info.line,
-                f"its regular expression took too long on {count:,} events, which it did not "
-                f"judge (after {GIVE_UPS_LIMIT} it is not tried again); first at "
+                f"its regular expression took too long on {plural(count, 'event')}, which it "
+                f"did not judge (after {GIVE_UPS_LIMIT} it is not tried again); first at "
                 f"{tally.undecided_at[index]}",
                 info.title,
             )
