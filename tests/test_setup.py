@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -80,6 +81,15 @@ def test_nothing_slips_into_a_unit(run: Run, arguments: tuple[str, ...]) -> None
     code, out, err = run(*UNIT, *arguments)
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "²", "9" * 5000])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (UNIT, AGENT):
+        with pytest.raises(SystemExit) as ended:
+            main((*command, f"--port={port}"))
+        assert ended.value.code == 2
+        assert "argument --port" in capsys.readouterr().err
 
 
 SERVER = ("setup", "statefulset", "--image", "registry.example/trailhound:0.1.0")
@@ -155,6 +165,24 @@ def test_names_that_are_none_are_refused(
     code, out, err = run(*arguments, *fault)
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kinds"),
+    [
+        (SERVER, "ServiceAccount ConfigMap Service StatefulSet NetworkPolicy"),
+        (AGENT, "ServiceAccount ConfigMap DaemonSet"),
+    ],
+)
+def test_manifests_fit_the_schemas_of_kubernetes(
+    run: Run, arguments: tuple[str, ...], kinds: str
+) -> None:
+    _, out, _ = run(*arguments)
+    manifests = list(yaml.safe_load_all(out))
+    assert [manifest["kind"] for manifest in manifests] == kinds.split()
+    for manifest in manifests:
+        # It raises where a field is missing, unknown, or of the wrong kind.
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
 @pytest.mark.slow
