@@ -14,7 +14,7 @@ from trailhound.engine.gates import Candidate, gates_for
 from trailhound.engine.match import matcher
 from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of
 from trailhound.engine.tests import any_of, check_of
-from trailhound.engine.values import getter
+from trailhound.engine.values import getter, nodes
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook, dump_books, load_books
@@ -70,6 +70,24 @@ def test_gates_hold_back_only_what_cannot_match(
     candidates = [Candidate(i, rule, matcher(rule)) for i, rule in enumerate(rules)]
     matching = {rule.index for rule in candidates if rule.matches(document)}
     assert matching <= alive(candidates, document, DISCRIMINATORS if joint else (), dull)
+
+
+KEYS = st.sampled_from(["a", "b", "a.b", "b.a", "a.b.a", "0", "1"])
+NESTED = st.recursive(
+    st.sampled_from([None, 0, "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=500)
+@given(NESTED, st.lists(st.sampled_from(["a", "b", "0"]), max_size=4).map(tuple))
+def test_values_of_a_field_are_those_of_its_nodes(document: object, path: Path) -> None:
+    def flat(node: object) -> list[object]:
+        return [v for item in node for v in flat(item)] if isinstance(node, list) else [node]
+
+    field = Field(".".join(path), (path,))
+    assert getter(field)(document) == [v for node in nodes(field)(document) for v in flat(node)]
 
 
 @pytest.mark.parametrize(

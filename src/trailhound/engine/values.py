@@ -143,7 +143,30 @@ def _path_getter(path: Path) -> Getter:
         walk = _walker(path)
         return read_two
     walk = _walker(path)
-    return lambda document: [value for node in walk(document) for value in _flat(node)]
+    if not path:
+        return _flat
+    *outer, last = path
+    # What stands further down may also stand under a key with dots in it.
+    steps = [
+        (step, tuple(".".join(path[at:end]) for end in range(at + 2, len(path) + 1)))
+        for at, step in enumerate(outer)
+    ]
+
+    def read_deep(document: Any) -> list[Any]:
+        node = document
+        for step, dotted in steps:
+            if not isinstance(node, dict) or any(map(node.__contains__, dotted)):
+                break
+            node = node.get(step)
+        else:
+            if isinstance(node, dict):
+                value = node.get(last, _ABSENT)
+                if value is _ABSENT:
+                    return []
+                return _flat(value) if isinstance(value, list | tuple) else [value]
+        return [value for node in walk(document) for value in _flat(node)]
+
+    return read_deep
 
 
 def _walker(path: Path) -> Callable[[Any], list[Any]]:

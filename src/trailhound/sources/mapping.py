@@ -28,7 +28,7 @@ class EnvelopeMap:
 
     def __init__(self, fields: EnvelopeFields) -> None:
         self._readers = tuple(
-            (name, name not in _TYPED, tuple(map(_reader, getters)))
+            (name, name not in _TYPED, tuple(map(reader, getters)))
             for name, getters in fields.items()
         )
 
@@ -58,25 +58,27 @@ class EnvelopeMap:
                     break
         for name, value in known.items():
             if value is not None and value != "":
-                filled[name] = _typed(name, value)
+                short = value.__class__ is str and len(value) <= _TEXT_LIMIT
+                filled[name] = value if short and name not in _TYPED else _typed(name, value)
         return Envelope(**filled)
 
 
-def _reader(getter: Getter) -> Callable[[Mapping[str, Any]], Any]:
+def reader(getter: Getter) -> Callable[[Mapping[str, Any]], Any]:
+    """Return a getter as a function of the document."""
     if not isinstance(getter, str):
         return getter
     first, *rest = getter.split(".")
     if not rest:
         return lambda document: document.get(first)
-    if len(rest) == 1:
-        (last,) = rest
+    *between, last = rest
 
-        def read_two(document: Mapping[str, Any]) -> Any:
-            inner = document.get(first)
-            return inner.get(last) if isinstance(inner, dict) else None
+    def read(document: Mapping[str, Any]) -> Any:
+        inner = document.get(first)
+        for step in between:
+            inner = inner.get(step) if isinstance(inner, dict) else None
+        return inner.get(last) if isinstance(inner, dict) else None
 
-        return read_two
-    return lambda document: value_at(document, getter)
+    return read
 
 
 _TYPED = frozenset(("time_ns", "class_uid", "activity_id", "outcome", "actor_groups"))

@@ -2,10 +2,11 @@
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from trailhound.model.records import Origin, ParseFailure
-from trailhound.sources.mapping import Getter, is_time_ns, value_at
+from trailhound.sources.mapping import is_time_ns
 
 _TEXT_LIMIT = 4096
 
@@ -23,11 +24,12 @@ def text(value: object) -> str | None:
     return None
 
 
-def first_text(getters: Iterable[Getter], document: Mapping[str, Any]) -> str | None:
-    """Return the text of the first getter that yields any."""
-    for getter in getters:
-        found = value_at(document, getter) if isinstance(getter, str) else getter(document)
-        if (said := text(found)) is not None:
+def first_text(
+    readers: Iterable[Callable[[Mapping[str, Any]], Any]], document: Mapping[str, Any]
+) -> str | None:
+    """Return the text of the first reader that yields any."""
+    for read in readers:
+        if (said := text(read(document))) is not None:
             return said
     return None
 
@@ -53,8 +55,11 @@ def reach(value: Any, path: str) -> Any:
 
 def is_ip(written: str) -> bool:
     """Whether the text is an IPv4 or IPv6 address."""
-    if len(written) > 64:
-        return False
+    return len(written) <= 64 and _is_ip(written)
+
+
+@lru_cache(maxsize=4096)  # the same machines call again and again
+def _is_ip(written: str) -> bool:
     try:
         ipaddress.ip_address(written)
     except ValueError:

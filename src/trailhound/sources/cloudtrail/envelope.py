@@ -9,12 +9,13 @@ Authentication and Detection Finding.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.cloudtrail.identity import actor_name, actor_uid, invoked_by, src_ip
 from trailhound.sources.cloudtrail.target import target
-from trailhound.sources.mapping import EnvelopeMap, time_ns_of, value_at
+from trailhound.sources.mapping import EnvelopeMap, reader, time_ns_of
 from trailhound.sources.members import below, first_text, text
 
 INSIGHT = "AwsCloudTrailInsight"
@@ -75,14 +76,19 @@ def _class_uid(document: Mapping[str, Any]) -> int:
 
 def _activity_id(document: Mapping[str, Any]) -> int | None:
     if document.get("eventType") == INSIGHT:
-        state = first_text(("insightDetails.state", "insightState"), document)
+        state = first_text(_INSIGHT_STATES, document)
         return 3 if state == "End" else 1  # of a detection finding: closed, created
     name = document.get("eventName")
     if not isinstance(name, str) or not name:
         return None
     if (activity := _sign_in(document)) is not None:
         return activity
-    word = _FIRST_WORD.match(name[:128])
+    return _activity_of(name[:128])
+
+
+@lru_cache(maxsize=1024)
+def _activity_of(name: str) -> int:
+    word = _FIRST_WORD.match(name)
     return _VERBS.get(word[1].capitalize(), _OTHER) if word else _OTHER
 
 
@@ -95,8 +101,7 @@ def _outcome(document: Mapping[str, Any]) -> Outcome:
     if verdict in ("failure", "failed"):
         return Outcome.FAILURE
     # Only a call is known to have gone well because it reports no error.
-    calls = (None, "AwsApiCall", "AwsConsoleAction", "AwsVpceEvent")
-    called = document.get("eventName") and document.get("eventType") in calls
+    called = document.get("eventName") and document.get("eventType") in _CALLS
     return Outcome.SUCCESS if called else Outcome.UNKNOWN
 
 
@@ -105,7 +110,7 @@ def _error(document: Mapping[str, Any]) -> Any:
         value = document.get(name)
         if value is not None and value != "":
             return value
-    return text(value_at(document, "responseElements.errorCode"))
+    return text(_answered_error(document))
 
 
 def _verdict(document: Mapping[str, Any]) -> str | None:
@@ -121,21 +126,23 @@ def _verdict(document: Mapping[str, Any]) -> str | None:
 
 
 def _device(document: Mapping[str, Any]) -> str | None:
-    account = first_text(("recipientAccountId", "userIdentity.accountId"), document)
+    account = first_text(_ACCOUNTS, document)
     region = text(document.get("awsRegion"))
     return "/".join(part for part in (account, region) if part) or None
 
 
+_INSIGHT_STATES = (reader("insightDetails.state"), reader("insightState"))
+_CALLS = (None, "AwsApiCall", "AwsConsoleAction", "AwsVpceEvent")
+_ACCOUNTS = (reader("recipientAccountId"), reader("userIdentity.accountId"))
+_answered_error = reader("responseElements.errorCode")
 _ENVELOPE = EnvelopeMap(
     {
         "time_ns": (lambda document: time_ns_of(document.get("eventTime")),),
         "class_uid": (_class_uid,),
         "activity_id": (_activity_id,),
         "action": ("eventName", "insightDetails.insightType", "insightType"),
-        "actor_name": (actor_name,),
         "actor_uid": (actor_uid,),
         "actor_type": ("userIdentity.type",),
-        "invoked_by": (invoked_by,),
         "session_uid": ("userIdentity.accessKeyId", "userIdentity.credentialId"),
         "outcome": (_outcome,),
         "outcome_detail": ("errorCode", "errorMessage", "responseElements.errorCode"),
@@ -150,7 +157,14 @@ _ENVELOPE = EnvelopeMap(
 def describe(document: Mapping[str, Any]) -> Envelope:
     """Return the OCSF envelope of a CloudTrail record. Total."""
     at = target(document)
+    actor = actor_name(document)
     return _ENVELOPE(
         document,
-        {"target_name": at.name, "target_type": at.type, "target_namespace": at.account},
+        {
+            "actor_name": actor,
+            "invoked_by": invoked_by(document, actor),
+            "target_name": at.name,
+            "target_type": at.type,
+            "target_namespace": at.account,
+        },
     )

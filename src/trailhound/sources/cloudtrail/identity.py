@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trailhound.sources.cloudtrail.arns import arn_resource
-from trailhound.sources.mapping import Getter, value_at
+from trailhound.sources.mapping import Getter, reader, value_at
 from trailhound.sources.members import below, first_text, is_ip, text
 
 
@@ -15,25 +15,29 @@ def actor_name(document: Mapping[str, Any]) -> str | None:
     """Return the name of the principal: `anna`, `role/session`, `root`, a service, an account."""
     identity = below(document, "userIdentity")
     kind = identity.get("type")
-    getters = _NAMES.get(kind, ()) if isinstance(kind, str) else ()
-    return first_text((*getters, *_ANY_NAME), identity)
+    readers = _READERS.get(kind) if isinstance(kind, str) else None
+    return first_text(readers or _READERS[""], identity)
 
 
 def actor_uid(document: Mapping[str, Any]) -> str | None:
     """Return the principal's ARN, else its id; the account only where that is the actor."""
     identity = below(document, "userIdentity")
-    account = ("accountId",) if identity.get("type") == "AWSAccount" else ()
-    return first_text(("arn", "principalId", "onBehalfOf.userId", *account), identity)
+    return first_text(_UIDS[identity.get("type") == "AWSAccount"], identity)
 
 
-def invoked_by(document: Mapping[str, Any]) -> str | None:
-    """Return who stands behind the actor: a person if named, else the role, else the service."""
+def invoked_by(document: Mapping[str, Any], actor: str | None) -> str | None:
+    """Return who stands behind the actor: a person if named, else the role, else the service.
+
+    Args:
+        document: the record.
+        actor: `actor_name` of it.
+    """
     identity = below(document, "userIdentity")
-    themselves = {actor_name(document)}
+    themselves = {actor}
     if identity.get("type") == "IdentityCenterUser":  # who acts and on whose behalf are one
         themselves.add(text(value_at(identity, "onBehalfOf.userId")))
-    for path in _BEHIND:
-        found = text(value_at(identity, path))
+    for read in _BEHIND:
+        found = text(read(identity))
         if found is not None and found not in themselves:
             return found
     caller = text(document.get("sourceIPAddress")) or ""
@@ -85,10 +89,23 @@ _ANY_NAME: tuple[Getter, ...] = (
     "invokedBy",
     "accountId",
 )
-_BEHIND = (
-    "sessionContext.sourceIdentity",
-    "onBehalfOf.userId",
-    "sessionContext.sessionIssuer.arn",
-    "sessionContext.sessionIssuer.userName",
-    "invokedBy",
+_READERS = {
+    kind: tuple(map(reader, (*names, *_ANY_NAME))) for kind, names in {"": (), **_NAMES}.items()
+}
+"""Type of the identity (empty: any other) → where its name may stand, the likeliest first."""
+_UIDS = tuple(
+    tuple(map(reader, ("arn", "principalId", "onBehalfOf.userId", *last)))
+    for last in ((), ("accountId",))
+)
+_BEHIND = tuple(
+    map(
+        reader,
+        (
+            "sessionContext.sourceIdentity",
+            "onBehalfOf.userId",
+            "sessionContext.sessionIssuer.arn",
+            "sessionContext.sessionIssuer.userName",
+            "invokedBy",
+        ),
+    )
 )

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from trailhound.sources.cloudtrail.arns import arn_type
+from trailhound.sources.mapping import reader
 from trailhound.sources.members import first_text, reach, text
 
 
@@ -29,7 +30,7 @@ def target(document: Mapping[str, Any]) -> Target:
         return Target(":".join(name for name in names if name), "API")
     resources = document.get("resources")
     for resource in resources if isinstance(resources, list) else ():
-        if isinstance(resource, Mapping) and (arn := first_text(("ARN", "ARNPrefix"), resource)):
+        if isinstance(resource, Mapping) and (arn := first_text(_ARNS, resource)):
             kind = text(resource.get("type")) or arn_type(arn)
             return Target(arn, kind, text(resource.get("accountId")) or "")
     return _made(document) or _named(document) or Target()
@@ -46,10 +47,13 @@ def _made(document: Mapping[str, Any]) -> Target | None:
 
 def _named(document: Mapping[str, Any]) -> Target | None:
     parameters = document.get("requestParameters")
+    if isinstance(parameters, list):
+        parameters = parameters[0] if parameters else None
+    if not isinstance(parameters, Mapping):
+        return None
     service = (text(document.get("eventSource")) or "").partition(".")[0]
-    for path, kind in (*_PARAMETERS.get(service, ()), *_ANY_PARAMETER):
-        name = text(reach(parameters, path))
-        if not name:
+    for first, path, kind in _NAMING.get(service, _NAMING[""]):
+        if first not in parameters or not (name := text(reach(parameters, path))):
             continue
         key = text(reach(parameters, "key")) if kind == "AWS::S3::Bucket" else None
         if key:
@@ -58,10 +62,11 @@ def _named(document: Mapping[str, Any]) -> Target | None:
     return None
 
 
+_ARNS = (reader("ARN"), reader("ARNPrefix"))
 # Of a trail, of an event data store.
 _INSIGHT_PATHS = (
-    ("insightDetails.eventSource", "insightEventSource"),
-    ("insightDetails.eventName", "insightEventName"),
+    (reader("insightDetails.eventSource"), reader("insightEventSource")),
+    (reader("insightDetails.eventName"), reader("insightEventName")),
 )
 
 _Names = tuple[tuple[str, str], ...]
@@ -152,6 +157,11 @@ _ANY_PARAMETER: _Names = (
     ("resourceArn", ""),
     ("resourceId", ""),
 )
+_NAMING = {
+    service: tuple((path.partition(".")[0], path, kind) for path, kind in (*own, *_ANY_PARAMETER))
+    for service, own in {"": (), **_PARAMETERS}.items()
+}
+"""Service (empty: any other) → (first step of a path, the path, type of what it names)."""
 # What an event makes has its name in the answer; what it is made from stands in the request.
 _RESPONSES: dict[str, tuple[str, str]] = {
     "CreateAccessKey": ("accessKey.userName", "AWS::IAM::User"),
