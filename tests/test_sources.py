@@ -12,6 +12,7 @@ files of every story below that folder. Read them before you commit them.
 """
 
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from trailhound.model.events import Envelope, Event
@@ -133,8 +135,25 @@ def test_same_input_gives_same_content_ids(story: Path) -> None:
     assert [event.uid for event in events] == [event.uid for event in again]
 
 
+@pytest.mark.parametrize("story", STORIES, ids=story_name)
+def test_events_sent_to_another_process_are_the_same(story: Path) -> None:
+    for event in outcome_of(story)[0]:
+        assert event.written in (None, orjson.dumps(event.document) if event.written else None)
+        for known in (event, pickle.loads(pickle.dumps(event))):
+            again = pickle.loads(pickle.dumps(known))
+            assert shown_event(again) == shown_event(event)
+            assert (again.uid, again.request) == (event.uid, event.request)
+            assert again.document == event.document
+            assert [[one is again.document for one in held] for held in again.views.values()] == [
+                [one is event.document for one in held] for held in event.views.values()
+            ]
+
+
 class CarefulDecoder(Decoder):
     def _quickly(self, record: RawRecord) -> None:
+        return None
+
+    def _plainly(self, document: dict[str, Any], written: bytes, outer: Payload) -> None:
         return None
 
 

@@ -59,9 +59,23 @@ def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
 def match_candidates(
     view_plan: ViewPlan, candidates: Iterable[Candidate], event: Event
 ) -> list[Hit | Undecided]:
-    """The same where the candidates of the event's only view are known from a gate."""
+    """The same where the candidates of the event's only view are known from a gate.
+
+    They come in the order of the plan.
+    """
+    documents = event.views[view_plan.view]
+    if len(documents) == 1:
+        (document,) = documents
+        found: list[Hit | Undecided] = []
+        for rule in candidates:
+            try:
+                if rule.matches(document):
+                    found.append(Hit(rule.index, event, document))
+            except GaveUp:
+                found.append(Undecided(rule.index, event))
+        return found
     verdicts: _Verdicts = {}
-    for document in event.views[view_plan.view]:
+    for document in documents:
         _judge(candidates, event, document, verdicts)
     return [verdicts[index] for index in sorted(verdicts)]
 

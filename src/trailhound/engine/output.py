@@ -34,13 +34,15 @@ class Said(NamedTuple):
 
     def of(self, rule: RuleInfo) -> RuleInfo:
         """Return what a finding says of its rule."""
+        if self.level is None and self.description is None and self.references is None:
+            return rule
         own = {
             "level": self.level,
             "description": self.description,
             "references": self.references,
         }
         changed = {name: value for name, value in own.items() if value is not None}
-        return msgspec.structs.replace(rule, **changed) if changed else rule
+        return msgspec.structs.replace(rule, **changed)
 
 
 class Answered(NamedTuple):

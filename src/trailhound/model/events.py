@@ -66,19 +66,22 @@ class Envelope(Struct, frozen=True, kw_only=True):
 class Event:
     """One thing that happened, as its source wrote it.
 
-    The envelope and the content id are computed when first asked for: most events match no
-    rule, and pay for neither.
+    The envelope, the content id and the id of the request are computed when first asked for:
+    most events match no rule, and pay for none of them.
     """
 
     __slots__ = (
         "_describe",
         "_envelope",
+        "_request",
         "_uid",
         "document",
         "notes",
         "origins",
         "source",
+        "told",
         "views",
+        "written",
     )
 
     def __init__(
@@ -108,7 +111,13 @@ class Event:
         self.notes = notes
         self._describe = describe
         self._envelope: Envelope | None = None
+        self._request: str | None = None
         self._uid: str | None = None
+        self.written: bytes | None = None
+        """The document as `orjson.dumps` writes it, where whoever read it knows that."""
+        self.told: dict[bool, bytes] = {}
+        """What an outlet wrote of it, with its document and without: many findings may be about
+        one event."""
 
     @property
     def envelope(self) -> Envelope:
@@ -130,12 +139,72 @@ class Event:
             self._uid = digest.hexdigest()
         return self._uid
 
+    @property
+    def request(self) -> str:
+        """Id of the request that the event tells of, 32 hex digits; empty where none is known.
+
+        Kubernetes logs a request at several stages, CloudTrail delivers to several trails; the
+        sender's id of the request tells.
+        """
+        if self._request is None:
+            self._request = self._request_id()
+        return self._request
+
+    def _request_id(self) -> str:
+        envelope = self.envelope
+        if not envelope.request_uid:
+            return ""
+        # The id alone proves nothing: clients of Kubernetes may choose it (header `Audit-ID`), and
+        # could make a hundred requests look like one. When it arrived, they cannot choose.
+        documents = next((held for held in self.views.values() if held), ())
+        arrived = documents[0].get("requestReceivedTimestamp") if documents else ""
+        told: tuple[object, ...] = (arrived,)
+        if not (isinstance(arrived, str) and arrived):
+            told = (
+                envelope.actor_name,
+                envelope.action,
+                envelope.target_type,
+                envelope.target_namespace,
+                envelope.target_name,
+            )
+        # Texts come from attackers: a length before each keeps them apart.
+        texts = [str(text).encode(errors="surrogatepass") for text in told]
+        data = b"".join([b"\0%d\0%b" % (len(text), text) for text in texts])
+        uid = envelope.request_uid.encode(errors="surrogatepass")
+        return hashlib.blake2b(uid + data, digest_size=16).hexdigest()
+
     def restore_uid(self, uid: str) -> None:
         """Set the content id of an event that was written down and is read again."""
         self._uid = uid
 
+    def __reduce__(self) -> tuple[Callable[..., "Event"], tuple[Any, ...]]:
+        """Make it ready to be sent between processes; bytes take less time than a document."""
+        rest = (self.source, self.origins, self._describe, self.notes, self._envelope, self._uid)
+        alike = all(len(held) == 1 and held[0] is self.document for held in self.views.values())
+        if self.written is not None and alike:
+            return _again, (self.written, tuple(self.views), *rest)
+        return _again, (self.document, self.views, *rest)
+
     def __repr__(self) -> str:
         return f"Event({self.source!r}, {self.origins[0]})"
+
+
+def _again(
+    written: Mapping[str, Any] | bytes,
+    views: Mapping[str, View] | tuple[str, ...],
+    source: str,
+    origins: tuple[Origin, ...],
+    describe: Callable[[Mapping[str, Any]], Envelope],
+    notes: tuple[str, ...],
+    envelope: Envelope | None,
+    uid: str | None,
+) -> Event:
+    document = orjson.loads(written) if isinstance(written, bytes) else written
+    held = views if isinstance(views, Mapping) else dict.fromkeys(views, (document,))
+    event = Event(source, document, origins, held, describe, notes)
+    event.written = written if isinstance(written, bytes) else None
+    event._envelope, event._uid = envelope, uid  # noqa: SLF001 - its own
+    return event
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:

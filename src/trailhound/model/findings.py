@@ -133,8 +133,5 @@ EVENTS_KEPT = 20
 
 def finding_uid(rule_uid: str, event_uids: Iterable[str]) -> str:
     """Return the stable id of a finding: 32 hex digits over the rule and its events' ids."""
-    digest = hashlib.blake2b(rule_uid.encode(), digest_size=16)
-    for uid in event_uids:
-        digest.update(b"\0")
-        digest.update(uid.encode())
-    return digest.hexdigest()
+    told = "\0".join((rule_uid, *event_uids))
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()

@@ -15,7 +15,6 @@ from msgspec.structs import asdict
 from trailhound.engine.match import matcher
 from trailhound.engine.matching import Hit, finding_of, match_event
 from trailhound.engine.plan import Plan
-from trailhound.engine.requests import request_id
 from trailhound.engine.tests import GaveUp
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
@@ -83,7 +82,7 @@ def hunt_rules(
                 feeds = feeds_of(plan, hit.rule, hit.event, hit.document, hit.answered)
                 spool.add(Fed(hit.event, tuple(feeds)))
             uid = plan.rules[hit.rule].info.uid
-            if uid not in silent and requests.first(uid, request_id(hit.event)):
+            if uid not in silent and requests.first(uid, hit.event.request):
                 out(finding_of(plan, hit, explained=True))
         state = WindowState()
         ended = finish(plan, state, spool.event, _end_ns(lake, times))

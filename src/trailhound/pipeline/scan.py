@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
-from trailhound.engine.requests import request_id
 from trailhound.engine.tests import GIVE_UPS_LIMIT
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
@@ -94,7 +93,7 @@ def run_scan(
                 tally.add(found)
             elif isinstance(found, Fed):
                 spool.add(found)
-            elif requests.first(found.rule.uid, request_id(found.events[0])):
+            elif requests.first(found.rule.uid, found.events[0].request):
                 out(found)
             else:
                 tally.repeats += 1

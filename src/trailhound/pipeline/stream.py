@@ -6,7 +6,6 @@ from pathlib import Path
 
 from trailhound.engine.matching import Hit, finding_of, match_event
 from trailhound.engine.plan import Plan
-from trailhound.engine.requests import request_id
 from trailhound.engine.windows.clock import Lateness
 from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.feeding import feeds_of
@@ -93,5 +92,5 @@ class Stream:
 
     def _single(self, hit: Hit) -> Iterator[Finding]:
         rule = self._plan.rules[hit.rule]
-        if not rule.silent and self._requests.first(rule.info.uid, request_id(hit.event)):
+        if not rule.silent and self._requests.first(rule.info.uid, hit.event.request):
             yield finding_of(self._plan, hit, explained=True)

@@ -28,13 +28,18 @@ def json_text(value: Any) -> str:
         data = orjson.dumps(value)
     except TypeError:
         data = orjson.dumps(_clean(value, _DEPTH_LIMIT))
+    return printable(data)
+
+
+def printable(data: bytes) -> str:
+    """Return JSON as `json_text` does that `orjson.dumps` wrote."""
     text = data.decode()
     return text if text.isascii() and "\x7f" not in text else _UNPRINTED.sub(_escape, text)
 
 
-def fragment(text: str) -> Any:
+def fragment(text: str | bytes) -> Any:
     """Return JSON text to be set into another value as it is, for `json_text`."""
-    return orjson.Fragment(text.encode())
+    return orjson.Fragment(text.encode() if isinstance(text, str) else text)
 
 
 def _clean(value: Any, depth: int) -> Any:

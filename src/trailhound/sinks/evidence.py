@@ -1,9 +1,9 @@
 """The documents behind a finding, as far as an output carries them."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from trailhound.sinks.encode import fragment, json_text
+from trailhound.model.events import Event
+from trailhound.sinks.encode import fragment, json_text, printable
 
 DOCUMENTS_SHOWN = 3
 """Events of a finding, from the first on, that carry their document."""
@@ -11,15 +11,20 @@ DOCUMENT_LIMIT_BYTES = 65_536
 """A longer document is cut, and said to be."""
 
 
-def document_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document for a JSON output.
+def document_text(event: Event) -> str:
+    """Return the document of an event as `json_text`."""
+    return json_text(event.document) if event.written is None else printable(event.written)
+
+
+def document_fields(event: Event) -> dict[str, Any]:
+    """Return the document of an event for a JSON output.
 
     Returns:
         `document`, the object as its source wrote it; or, if its JSON takes more than
         `DOCUMENT_LIMIT_BYTES` in UTF-8, `document_text` with the beginning of that JSON and
         `truncated`.
     """
-    text = json_text(document)
+    text = document_text(event)
     if fits(text):
         return {"document": fragment(text)}
     return {"document_text": beginning(text), "truncated": True}

@@ -1,13 +1,15 @@
 """Findings and totals as plain documents: the form of `json` and `ndjson`."""
 
 import base64
+from functools import lru_cache
 from typing import Any
 
 from trailhound.model.events import Event, Outcome
-from trailhound.model.findings import Explanation, Finding, Proofs, RecordProof
+from trailhound.model.findings import Explanation, Finding, Proofs, RecordProof, RuleInfo
 from trailhound.model.levels import Level
 from trailhound.model.records import Origin, ParseFailure
 from trailhound.model.totals import RuleProblem, Totals
+from trailhound.sinks.encode import fragment, json_text
 from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields
 from trailhound.sinks.wording import rfc3339, source_ip, subject
 
@@ -23,20 +25,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
     rule = finding.rule
     document = {
         "uid": finding.uid,
-        "rule": {
-            "uid": rule.uid,
-            "title": rule.title,
-            "level": rule.level.label,
-            "dialect": rule.dialect,
-            "path": rule.path,
-            "line": rule.line,
-            "description": rule.description,
-            "tags": rule.tags,
-            "references": rule.references,
-            "false_positives": rule.false_positives,
-            "author": rule.author,
-            "status": rule.status,
-        },
+        "rule": _rule(rule),
         "level": rule.level.label,
         "time": rfc3339(finding.time_ns),
         "start": rfc3339(finding.start_ns),
@@ -167,7 +156,36 @@ def _record_proof(proof: RecordProof) -> dict[str, Any]:
     return document
 
 
-def _event(event: Event, *, with_document: bool) -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def _rule(rule: RuleInfo) -> Any:
+    return fragment(
+        json_text(
+            {
+                "uid": rule.uid,
+                "title": rule.title,
+                "level": rule.level.label,
+                "dialect": rule.dialect,
+                "path": rule.path,
+                "line": rule.line,
+                "description": rule.description,
+                "tags": rule.tags,
+                "references": rule.references,
+                "false_positives": rule.false_positives,
+                "author": rule.author,
+                "status": rule.status,
+            }
+        )
+    )
+
+
+def _event(event: Event, *, with_document: bool) -> Any:
+    told = event.told.get(with_document)
+    if told is None:
+        told = event.told[with_document] = _told(event, with_document=with_document).encode()
+    return fragment(told)
+
+
+def _told(event: Event, *, with_document: bool) -> str:
     document: dict[str, Any] = {
         "source": event.source,
         "uid": event.uid,
@@ -176,8 +194,8 @@ def _event(event: Event, *, with_document: bool) -> dict[str, Any]:
         "notes": event.notes,
     }
     if with_document:
-        document.update(document_fields(event.document))
-    return document
+        document.update(document_fields(event))
+    return json_text(document)
 
 
 def _failure(failure: ParseFailure) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from trailhound.model.totals import Totals
 from trailhound.sinks.attack import attack_of
 from trailhound.sinks.contract import Sink, SinkOptions
 from trailhound.sinks.encode import fragment, json_text
-from trailhound.sinks.evidence import beginning, fits
+from trailhound.sinks.evidence import beginning, document_text, fits
 from trailhound.sinks.native import explanation_document, proofs_document
 from trailhound.sinks.ocsf_evidence import actor, device, evidence, observables, pruned, resource
 from trailhound.sinks.wording import deed, group_text, is_window, subject, who
@@ -70,7 +70,7 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
     explanation = explanation_document(finding.explanation)
     activity_id, activity = _ACTIVITIES[finding.status]
     status_id, status = _STATUSES[finding.status]
-    raw = json_text(finding.events[-1].document) if finding.events else ""
+    raw = document_text(finding.events[-1]) if finding.events else ""
     return pruned(
         {
             "activity_id": activity_id,

@@ -44,7 +44,7 @@ def evidence(event: Event, index: int) -> dict[str, Any]:
             "origins": [origin_document(origin) for origin in event.origins],
             "invoked_by": envelope.invoked_by,
             "notes": list(event.notes),
-            **(document_fields(event.document) if index < DOCUMENTS_SHOWN else {}),
+            **(document_fields(event) if index < DOCUMENTS_SHOWN else {}),
         },
     }
 

@@ -17,7 +17,14 @@ from trailhound.sources.container_lines import (
 )
 from trailhound.sources.contents import inside, within
 from trailhound.sources.contract import Settling, Source
-from trailhound.sources.document import JsonFailure, Reading, documents_in, read_json
+from trailhound.sources.document import (
+    JsonFailure,
+    Reading,
+    documents_in,
+    read_clean,
+    read_exactly,
+    read_json,
+)
 from trailhound.sources.knowing import knows, knows_inside
 from trailhound.sources.readings import distinct, laid_together
 from trailhound.sources.syslog_lines import json_behind
@@ -32,6 +39,8 @@ _KEYS_SHOWN = 5
 _PLAIN = frozenset(character.encode() for character in string.ascii_letters + string.digits + "<")
 """What a line may begin with that is neither JSON nor odd in any way."""
 _TEXT_SHOWN = 80
+_WRITTEN_LIMIT_BYTES = 65_536
+"""The text of a longer document is not kept beside it."""
 
 
 class Decoder:
@@ -63,6 +72,10 @@ class Decoder:
             self._modified_ns, self._context = record.modified_ns, record.context
             times = {"modified_ns": record.modified_ns} if record.modified_ns else {}
             self._known = {**record.context, **times}
+        if record.data[:1] == b"{":
+            # An element that was cut out of its list keeps its number.
+            numbers = itertools.count(record.origin.element or 1)
+            return self._json(record.data, self._outermost(record), numbers)
         found = self._quickly(record)
         return self._carefully(record) if found is None else found
 
@@ -85,11 +98,7 @@ class Decoder:
 
     def _carefully(self, record: RawRecord) -> Iterator[Item]:
         data = record.data
-        # An element that was cut out of its list keeps its number.
         numbers = itertools.count(record.origin.element or 1)
-        if data[:1] == b"{":
-            yield from self._json(data, self._outermost(record), numbers)
-            return
         bare = data.lstrip(_BLANK_BYTES)
         if bare[:1] in (b"{", b"["):
             yield from self._json(data, self._outermost(record), numbers)
@@ -189,12 +198,32 @@ class Decoder:
             yield item
 
     def _json(self, data: bytes, outer: Payload, numbers: Iterator[int]) -> Iterator[Item]:
-        try:
-            reading = read_json(data)
-        except JsonFailure as failure:
-            yield from self._not_json(data, outer, numbers, failure)
-            return
-        yield from self._reading(reading, outer, numbers)
+        clean = read_clean(data)
+        if clean is None:
+            try:
+                return self._reading(read_exactly(data), outer, numbers)
+            except JsonFailure as failure:
+                return self._not_json(data, outer, numbers, failure)
+        document, written = clean
+        found = self._plainly(document, written, outer) if isinstance(document, dict) else None
+        return self._document((document,), outer, numbers) if found is None else found
+
+    def _plainly(
+        self, document: dict[str, Any], written: bytes, outer: Payload
+    ) -> Iterator[Item] | None:
+        """Read a record of the source that knew the one before; None for all others.
+
+        As `_quickly`: most lines of a log are such, and what is found is the same.
+        """
+        likely, payload = self._likely, within(outer, document=document)
+        if likely is None or not _recognises(likely, payload) or self._only_carries(payload):
+            return None
+        items = list(self._read(likely, payload))
+        if len(written) <= _WRITTEN_LIMIT_BYTES:
+            for item in items:
+                if isinstance(item, Event) and item.document is document:
+                    item.written = written
+        return iter(items)
 
     def _reading(self, reading: Reading, outer: Payload, numbers: Iterator[int]) -> Iterator[Item]:
         for anomaly in reading.anomalies:

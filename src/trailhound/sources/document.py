@@ -79,14 +79,23 @@ def read_json(data: bytes) -> Reading:
     Raises:
         JsonFailure: it is not JSON.
     """
+    clean = read_clean(data)
+    return read_exactly(data) if clean is None else Reading((clean[0],))
+
+
+def read_clean(data: bytes) -> tuple[Any, bytes] | None:
+    """Read one JSON text that can be read in one way only; None for all others.
+
+    Returns:
+        The document, and its text as `orjson.dumps` writes it.
+    """
     data = data.removeprefix(_BOM)
     try:
         document = orjson.loads(data)
-        if _is_clean(data, orjson.dumps(document)):
-            return Reading((document,))
+        written = orjson.dumps(document)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        pass
-    return _read_exactly(data)
+        return None
+    return (document, written) if _is_clean(data, written) else None
 
 
 def documents_in(data: bytes) -> Iterator[bytes]:
@@ -133,7 +142,9 @@ def _is_clean(data: bytes, written: bytes) -> bool:
     return data.translate(None, _BLANKS) == written.translate(None, _BLANKS)
 
 
-def _read_exactly(data: bytes) -> Reading:
+def read_exactly(data: bytes) -> Reading:
+    """Read one JSON text as `read_json` does, whatever is odd about it."""
+    data = data.removeprefix(_BOM)
     found: dict[str, str] = {}
     bare = data.strip(_BLANKS + b"\0")
     if len(bare) < len(data.strip(_BLANKS)):

@@ -6,7 +6,6 @@ from typing import Any
 
 from trailhound.engine.output import Answered, Said
 from trailhound.engine.plan import Plan
-from trailhound.engine.requests import request_id
 from trailhound.engine.texts import text_of
 from trailhound.engine.values import getter
 from trailhound.engine.windows.contract import Feed, Key
@@ -33,7 +32,7 @@ def feeds_of(
         document: the document of the event in which it matched.
         answered: what the rule says, where it is a program.
     """
-    request = request_id(event)
+    request = event.request
     time_ns = event.envelope.time_ns
     return [
         feed._replace(time_ns=time_ns, uid=event.uid, request=request)

@@ -14,7 +14,6 @@ from trailhound.sources.cloudtrail.envelope import INSIGHT, describe
 from trailhound.sources.cloudtrail.fields import FIELDS
 from trailhound.sources.contract import Gate, Source
 from trailhound.sources.mapping import time_ns_of
-from trailhound.sources.members import below
 
 _VIEW = "cloudtrail"
 _MARKS = ("eventVersion", "eventSource", "eventName", "eventTime", "awsRegion", "userIdentity")
@@ -57,25 +56,21 @@ class _Reader:
     def read(self, payload: Payload) -> Iterable[Event | ParseFailure]:
         document = payload.document
         if document is None:
-            return
-        cut = [name for name in _CUTTABLE if below(document, name).get("omitted") is True]
-        yield Event(
-            "cloudtrail",
-            document,
-            (payload.origin,),
-            {_VIEW: (document,)},
-            describe,
-            notes=(f"too large, left out by CloudTrail: {', '.join(cut)}",) if cut else (),
-        )
+            return []
+        cut = [
+            name
+            for name in _CUTTABLE
+            if isinstance(part := document.get(name), dict) and part.get("omitted") is True
+        ]
+        notes = (f"too large, left out by CloudTrail: {', '.join(cut)}",) if cut else ()
+        views = {_VIEW: (document,)}
+        event = Event("cloudtrail", document, (payload.origin,), views, describe, notes)
         written = document.get("eventTime")
-        if time_ns_of(written) is None:
-            shown = repr(written[:64]) if isinstance(written, str) else type(written).__name__
-            yield ParseFailure(
-                payload.origin,
-                "unreadable time",
-                f"eventTime is not an ISO 8601 time: {shown}; the event counts as of 1970",
-                lost=False,
-            )
+        if time_ns_of(written) is not None:
+            return [event]
+        shown = repr(written[:64]) if isinstance(written, str) else type(written).__name__
+        detail = f"eventTime is not an ISO 8601 time: {shown}; the event counts as of 1970"
+        return [event, ParseFailure(payload.origin, "unreadable time", detail, lost=False)]
 
     def flush(self) -> Iterable[Event | ParseFailure]:
         return ()

@@ -76,10 +76,11 @@ class _Reader:
             known = describe_gke
             event, notes = as_audit_event(document), _GKE_NOTES
             views = {AUDIT_VIEW: (event,), GCP_VIEW: (document,)}
-        yield Event(SOURCE.name, document, origins, views, known, notes)
-        if not has_time(event):
-            detail = "no time of the event can be read; it counts as of 1970"
-            yield ParseFailure(payload.origin, "unreadable time", detail, lost=False)
+        found = Event(SOURCE.name, document, origins, views, known, notes)
+        if has_time(event):
+            return [found]
+        detail = "no time of the event can be read; it counts as of 1970"
+        return [found, ParseFailure(payload.origin, "unreadable time", detail, lost=False)]
 
     def flush(self) -> Iterable[Event | ParseFailure]:
         """See `Reader`."""
