@@ -14,9 +14,16 @@ from test_sealed_findings import ANY
 from test_serve import BUSY
 from test_serve_keeping import DEMO, GUESSING, LOGIN, judge_of, kubernetes
 from trailhound.intake.arrivals import Arrival
+from trailhound.pipeline.serve import judging
 from trailhound.pipeline.serve.judging import Judge
 
 START_NS = 1_796_000_000_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _columns_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that arrive in small groups are read by columns as well."""
+    monkeypatch.setattr(judging, "_WORTH_COLUMNS", 1)
 
 
 class Crash(Exception):

@@ -2,6 +2,9 @@
 
 import json
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -42,6 +45,24 @@ def encode(document: Any) -> tuple[str, bool]:
     if exact and len(text) != len(data):
         exact = _ODD_LETTERS.search(text) is None
     return text, exact
+
+
+def inexact(texts: Sequence[bytes]) -> set[int]:
+    """Return the indices of the texts of which `encode` says that they are not exact.
+
+    Args:
+        texts: documents as `encode` wrote them, from JSON that holds nothing but what it says.
+    """
+    joined = b"\n".join(texts)
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    odd = {bisect_left(ends, found.start() + 1) for found in _ODD.finditer(joined)}
+    if not joined.isascii():
+        odd.update(
+            index
+            for index, text in enumerate(texts)
+            if not text.isascii() and _ODD_LETTERS.search(text.decode()) is not None
+        )
+    return odd
 
 
 def _in_full(document: Any) -> str:

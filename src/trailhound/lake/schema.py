@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from trailhound.lake.json_text import encode
-from trailhound.model.events import Event
+from trailhound.model.events import Envelope, Event
 
 VERSION = 1
 """Of what follows. Files of older versions are read on: what they lack is NULL."""
@@ -126,6 +126,95 @@ def promoted_columns(source: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"doc.{'.'.join(path)}", _TYPES[kind]) for path, kind in PROMOTED.get(source, ()))
 
 
+class Rows(Struct):
+    """Events of one source on their way into the lake, column by column."""
+
+    source: str
+    columns: list[list[Any]]
+    """`COLUMNS`, then the columns of the source."""
+
+    def add(self, rows: "Rows") -> None:
+        """Put more rows behind these."""
+        for column, more in zip(self.columns, rows.columns, strict=True):
+            column.extend(more)
+
+    def by_day(self) -> "dict[str, Rows]":
+        """Return the rows of each UTC day."""
+        times = self.columns[0]
+        first, last = day_of(min(times)), day_of(max(times))
+        if first == last:
+            return {first: self}
+        days: dict[str, list[int]] = {}
+        for index, time_ns in enumerate(times):
+            days.setdefault(day_of(time_ns), []).append(index)
+        return {
+            day: Rows(self.source, [[column[i] for i in found] for column in self.columns])
+            for day, found in days.items()
+        }
+
+
+def rows_of(arrivals: Iterable[Arrival]) -> dict[str, Rows]:
+    """Return events as rows, by source."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for arrival in arrivals:
+        found.setdefault(arrival.event.source, []).append(row_of(arrival))
+    return {
+        source: Rows(source, [list(column) for column in zip(*rows, strict=True)])
+        for source, rows in found.items()
+    }
+
+
+def plain_rows(
+    source: str,
+    *,
+    view: str,
+    uids: Sequence[bytes],
+    copies: Sequence[str],
+    envelope: Mapping[str, Sequence[Any]],
+    paths: Sequence[str],
+    lines: Sequence[int],
+    documents: Sequence[bytes],
+    raws: Sequence[bytes | None],
+    promoted: Sequence[list[Any]],
+) -> Rows:
+    """Return events as `row_of` would, that are plain and exact.
+
+    Args:
+        source: the source of all of them.
+        view: the view that is the document; there is no other.
+        uids: content ids, 16 bytes each.
+        copies: see `Arrival.copy`.
+        envelope: by the names of `Envelope`, values as of `column_value`; what is not here is
+            as by default.
+        paths: where their records stand,
+        lines: and in which line.
+        documents: JSON as of `json_text.encode`.
+        raws: see `COLUMNS`.
+        promoted: the columns of the source.
+    """
+    count = len(uids)
+    heads = {path: encode(_clean(path))[0] for path in set(paths)}
+    requests = envelope.get("request_uid") or [""] * count
+    return Rows(
+        source,
+        [
+            [_held(time_ns) for time_ns in envelope["time_ns"]],
+            [uid.hex() for uid in uids],
+            ["" if request else copy for request, copy in zip(requests, copies, strict=True)],
+            *(list(envelope.get(name) or [_DEFAULTS[name]] * count) for name, _ in ENVELOPE),
+            [f"[[{heads[path]},{line},0]]" for path, line in zip(paths, lines, strict=True)],
+            [[]] * count,
+            [document.decode() for document in documents],
+            list(raws),
+            [[view]] * count,
+            [None] * count,
+            [True] * count,
+            [True] * count,
+            *promoted,
+        ],
+    )
+
+
 def day_of(time_ns: int) -> str:
     """Return the UTC day of a time, as partitions name it."""
     return (_EPOCH + timedelta(microseconds=_held(time_ns) // 1000)).date().isoformat()
@@ -150,7 +239,7 @@ def row_of(arrival: Arrival) -> tuple[Any, ...]:
         _held(envelope.time_ns),
         event.uid,
         "" if envelope.request_uid else arrival.copy,
-        *(_column(getattr(envelope, name)) for name, _ in ENVELOPE),
+        *(column_value(getattr(envelope, name)) for name, _ in ENVELOPE),
         encode([[_clean(o.path), o.line, o.element] for o in event.origins])[0],
         [_clean(note) for note in event.notes],
         text,
@@ -163,7 +252,8 @@ def row_of(arrival: Arrival) -> tuple[Any, ...]:
     )
 
 
-def _column(value: Any) -> Any:
+def column_value(value: Any) -> Any:
+    """Return a value of an envelope as its column holds it."""
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, tuple):
@@ -175,6 +265,10 @@ def _column(value: Any) -> Any:
 def _clean(text: str) -> str:
     """Return a text that UTF-8 can hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+_NOTHING = Envelope(time_ns=0)
+_DEFAULTS = {name: column_value(getattr(_NOTHING, name)) for name, _ in ENVELOPE}
 
 
 def _held(time_ns: int) -> int:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from trailhound.lake.catalogue import Catalogue, StoredFile
 from trailhound.lake.quoting import identifier, literal
-from trailhound.lake.schema import COLUMNS, VERSION, Arrival, day_of, promoted_columns, row_of
+from trailhound.lake.schema import COLUMNS, VERSION, Arrival, Rows, promoted_columns, rows_of
 from trailhound.model.errors import TrailhoundError
 
 LOCK = "writer.lock"
@@ -111,7 +111,9 @@ class Writer:
 
     # --- batches -------------------------------------------------------------------------
 
-    def append(self, arrivals: Sequence[Arrival], batch: str = "") -> Appended:
+    def append(
+        self, arrivals: Sequence[Arrival], batch: str = "", rows: Sequence[Rows] = ()
+    ) -> Appended:
         """Store a batch; when this returns, it is on disk.
 
         An event that is there already is not stored again: the same content, and the same
@@ -121,21 +123,30 @@ class Writer:
             arrivals: the events, in any order, of any sources and days.
             batch: the caller's id of the batch. One that was stored before is skipped whole,
                 so a queue may be replayed after a crash.
+            rows: more of it that is in columns already; rows given here are taken over.
 
         Raises:
             TrailhoundError: the disk is full, or fails. Nothing of the batch is stored.
         """
         if batch and self.catalogue.has_batch(batch):
             return Appended(0, 0, replayed=True)
-        parts: dict[tuple[str, str], list[tuple[object, ...]]] = {}
-        for arrival in arrivals:
-            row = row_of(arrival)
-            parts.setdefault((arrival.event.source, day_of(int(row[0]))), []).append(row)
+        given = len(arrivals) + sum(len(part.columns[0]) for part in rows)
+        sources = rows_of(arrivals)
+        for part in rows:
+            if part.source in sources:
+                sources[part.source].add(part)
+            else:
+                sources[part.source] = part
+        parts = [
+            (source, day, part)
+            for source, found in sources.items()
+            for day, part in found.by_day().items()
+        ]
         files: list[StoredFile] = []
         try:
-            for (source, day), rows in parts.items():
-                self._stage(source, rows)
-                self._leave_out_repeats(source, day, rows)
+            for source, day, part in parts:
+                self._stage(part)
+                self._leave_out_repeats(source, day, part.columns[0])
                 file = self._write("SELECT * FROM staged ORDER BY time", source, day)
                 if file is not None:
                     files.append(file)
@@ -147,10 +158,10 @@ class Writer:
                 if batch:
                     self.catalogue.add_batch(batch)
         stored = sum(file.events for file in files)
-        return Appended(stored, len(arrivals) - stored)
+        return Appended(stored, given - stored)
 
-    def _stage(self, source: str, rows: Sequence[tuple[object, ...]]) -> None:
-        columns = (*COLUMNS, *promoted_columns(source))
+    def _stage(self, rows: Rows) -> None:
+        columns = (*COLUMNS, *promoted_columns(rows.source))
         self._db.execute("DROP TABLE IF EXISTS staged")
         selected = ", ".join(
             (
@@ -161,15 +172,13 @@ class Writer:
             + f" AS {identifier(name)}"
             for number, (name, kind) in enumerate(columns, 1)
         )
-        values = [list(column) for column in zip(*rows, strict=True)]
-        self._db.execute(f"CREATE TEMP TABLE staged AS SELECT {selected}", values)
+        self._db.execute(f"CREATE TEMP TABLE staged AS SELECT {selected}", rows.columns)
 
-    def _leave_out_repeats(self, source: str, day: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _leave_out_repeats(self, source: str, day: str, times: Sequence[int]) -> None:
         self._db.execute(
             "DELETE FROM staged WHERE rowid NOT IN "
             "(SELECT min(rowid) FROM staged GROUP BY time, uid, copy)"
         )
-        times = [int(str(row[0])) for row in rows]
         first, last = min(times), max(times)
         near = [file for file in self.catalogue.files([source], first, last + 1) if file.day == day]
         if near:

@@ -1,8 +1,9 @@
 """Rules over a stream: events in as they arrive, findings out that may still change."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from trailhound.engine.matching import Hit, finding_of, match_event
 from trailhound.engine.plan import Plan
@@ -42,15 +43,21 @@ class Stream:
         self._silent = {rule.info.uid for rule in plan.rules if rule.silent}
         self.store = WindowStore(path, plan, lateness or Lateness())
 
-    def take(self, events: Iterable[Event], arrived_ns: int) -> Iterator[Finding]:
+    def take(
+        self,
+        events: Iterable[Event],
+        arrived_ns: int,
+        others: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    ) -> Iterator[Finding]:
         """Take a batch in; yield the findings that are new, amended or withdrawn by it.
 
         Args:
             events: in any order; some may have come before.
             arrived_ns: when they arrived, UTC nanoseconds since 1970.
+            others: source → times of events that arrived as well, and match no rule.
         """
         feeds: list[Feed] = []
-        seen: dict[str, list[int]] = {}
+        seen = {source: list(times_ns) for source, times_ns in others.items()}
         kept: tuple[Event, int] | None = None
         for hit in self.asking.through(self._hits(events, seen)):
             if hit.rule in self._plan.feeds:

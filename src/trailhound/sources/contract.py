@@ -1,10 +1,10 @@
 """What a log source is: the contract between a format and the pipeline."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from trailhound.model.events import Event
+from trailhound.model.events import Envelope, Event
 from trailhound.model.logsource import FieldInfo, Route
 from trailhound.model.records import ParseFailure, Payload
 
@@ -65,6 +65,43 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some fields of the envelope, and all of the document that they depend on."""
+
+    names: tuple[str, ...]
+    """Fields of the envelope."""
+    reads: tuple[Path, ...]
+    describe: Callable[[Mapping[str, Any]], Envelope]
+    """Gives the envelope of a document that holds nothing but what is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The envelope of plain records as columns, for who has many at once and no documents.
+
+    The values are those of `Event.envelope`, for every record whose fields are of these kinds;
+    what is of another kind is read as a document.
+    """
+
+    texts: tuple[Path, ...]
+    """Fields that are text or absent."""
+    lists: tuple[Path, ...]
+    """Fields that are a list of texts or absent."""
+    integers: tuple[Path, ...]
+    time: Callable[..., int | None]
+    """Gives the time (UTC, nanoseconds) of the values of `time_reads`, None where absent; None
+    where it takes the document to say."""
+    time_reads: tuple[Path, ...]
+    same: Mapping[str, Path]
+    """Field of the envelope → the text that it is."""
+    parts: tuple[Part, ...]
+    """All other fields that are not always the same. What comes out of the same values is
+    remembered, so a part should read few fields that change with each record."""
+    stage: Path = ()
+    """Text that tells at which stage of a request the event was written; empty: none does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One log format."""
 
@@ -81,3 +118,5 @@ class Source:
     """Catalogue of the fields its views can hold; `rules explain` reads it."""
     gate: Gate | None = None
     """For JSON formats that deserve the fast path."""
+    columns: Columns | None = None
+    """For those of which very many come; needs a gate."""

@@ -1,6 +1,5 @@
 """Records of the queue to events, findings, and what is kept; batch by batch, each once."""
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,8 +8,10 @@ from pathlib import Path
 from msgspec import structs
 
 from trailhound.engine.plan import Plan
+from trailhound.engine.watch.contract import Sighting
 from trailhound.intake.arrivals import Arrival
 from trailhound.lake.schema import Arrival as Kept
+from trailhound.lake.schema import Rows
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import ParseFailure
@@ -20,11 +21,13 @@ from trailhound.pipeline.serve import talk
 from trailhound.pipeline.serve.findings_log import FindingsLog
 from trailhound.pipeline.serve.forwarding import Forwarding
 from trailhound.pipeline.serve.journal import Batch, Journal, Late
+from trailhound.pipeline.serve.plain_reading import PlainReading, PlainRecords
 from trailhound.pipeline.serve.reading import Reading
 from trailhound.pipeline.serve.records import OpenBatch, Taken, key_of
 from trailhound.pipeline.serve.sealing import Numbered, Sealer, open_ledger, open_redaction
 from trailhound.pipeline.serve.settings import Settings
-from trailhound.pipeline.serve.storing import Storing, stored
+from trailhound.pipeline.serve.sightings import plain_sightings, sighting
+from trailhound.pipeline.serve.storing import Storing, stored, stored_plain
 from trailhound.pipeline.serve.telling import Telling
 from trailhound.pipeline.serve.watcher import FILE, Watcher
 from trailhound.pipeline.stream import Stream
@@ -32,6 +35,8 @@ from trailhound.sources import all_sources
 
 _SEEN_NS = 24 * 3600 * 1_000_000_000
 """How long a record is remembered, to know it when it is sent again."""
+_WORTH_COLUMNS = 8
+"""Fewer records are read one by one."""
 _LAST_S = 10.0
 """How long the last head may take to be forwarded, at the end."""
 _STEP_NS = 3600 * 1_000_000_000
@@ -88,6 +93,8 @@ class Judge:
         self._seen: set[bytes] = set()
         self._batch = OpenBatch(self._reading.held)
         self._events: list[Kept] = []
+        self._rows: dict[str, Rows] = {}
+        """Source → its plain events."""
 
     @property
     def rules(self) -> int:
@@ -117,6 +124,7 @@ class Judge:
             self._stream.save()
             self._stream.close()
         self._loaded, self._plan = loaded, plan
+        self._plain = PlainReading(all_sources(), plan)
         self._stream = Stream(
             self._plan, self._folder / "windows.sqlite", programs=loaded.ruleset.programs
         )
@@ -135,11 +143,39 @@ class Judge:
         if self._begun_s is None:
             self._begun_s = time.monotonic()
         items: list[Event | ParseFailure] = []
+        records = self._records(first, arrivals)
+        plain = self._plain.read(records) if len(records) >= _WORTH_COLUMNS else []
+        named = {
+            number: bool(request)
+            for part in plain
+            for number, request in zip(
+                part.numbers, part.plain.envelope["request_uid"], strict=True
+            )
+        }
+        for arrival, taken in records:
+            number = taken.record.number
+            items += self._reading.settle(arrival.received_ns)
+            self._batch.add(taken)
+            if number in named:
+                taken.alone, taken.gave, taken.named = True, 1, named[number]
+                continue
+            given = self._reading.read(number, arrival, taken.record.safe.data)
+            taken.alone = bool(given) and all(_is_of(item, number) for item in given)
+            if taken.alone:
+                self._plain.learn(arrival.peer, given)
+            items += given
+        self.open_records += len(arrivals)
+        self.behind = first + len(arrivals)
+        self._move_time(arrivals[-1].received_ns)
+        self._judge(items, arrivals[-1].received_ns, plain)
+
+    def _records(self, first: int, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, Taken]]:
+        """Redact records, and leave out those that are known to have been sent before."""
         safe = [self._redact(arrival.data) for arrival in arrivals]
         keys = [key_of(*pair) for pair in zip(arrivals, safe, strict=True)]
         known = self._journal.known([key for key in keys if key is not None])
+        records: list[tuple[Arrival, Taken]] = []
         for number, arrival in enumerate(arrivals, first):
-            items += self._reading.settle(arrival.received_ns)
             redacted, key = safe[number - first], keys[number - first]
             self.open_bytes += len(arrival.data)
             intake = (("intake", arrival.peer.partition("/")[0]),)
@@ -152,15 +188,8 @@ class Judge:
                     continue
                 self._seen.add(key)
             record = Numbered(number, arrival.peer, arrival.received_ns, redacted)
-            taken = Taken(record, key)
-            self._batch.add(taken)
-            given = self._reading.read(number, arrival, redacted.data)
-            taken.alone = bool(given) and all(_is_of(item, number) for item in given)
-            items += given
-        self.open_records += len(arrivals)
-        self.behind = first + len(arrivals)
-        self._move_time(arrivals[-1].received_ns)
-        self._judge(items, arrivals[-1].received_ns)
+            records.append((arrival, Taken(record, key)))
+        return records
 
     def settle(self, now_ns: int) -> None:
         """Give out what was held back for records that have not come; nothing is waiting."""
@@ -184,7 +213,7 @@ class Judge:
         self._journal.begin(batch)
         self._seal()
         if self._lake is not None:
-            appended = self._lake.append(self._events, batch)
+            appended = self._lake.append(self._events, batch, list(self._rows.values()))
             self._counts["stored_total", ()] += appended.stored
         late = _summed(self._windows.store.take_late())
         # What the windows are given again after a crash changes nothing; what they were never
@@ -265,8 +294,17 @@ class Judge:
         known_ns = self._time_ns or now_ns
         self._time_ns = max(known_ns, min(now_ns, known_ns + _STEP_NS))
 
-    def _judge(self, items: Iterable[Event | ParseFailure], received_ns: int) -> None:
+    def _judge(
+        self,
+        items: Iterable[Event | ParseFailure],
+        received_ns: int,
+        plain: Sequence[PlainRecords] = (),
+    ) -> None:
         events: list[Event] = []
+        sightings: list[Sighting] = []
+        times: dict[str, list[int]] = {}
+        for part in plain:
+            sightings += self._keep_plain(part, received_ns, times)
         for item in items:
             if isinstance(item, ParseFailure):
                 self._counts["failures_total", (("reason", item.reason),)] += 1
@@ -279,9 +317,49 @@ class Judge:
             self._counts["events_total", (("source", event.source),)] += 1
         if self._lake is not None:
             self._events += [stored(event, self._batch.raw(event)) for event in fresh]
-        self._tell(list(self._windows.take(fresh, received_ns)))
+        self._tell(list(self._windows.take(fresh, received_ns, times)))
         repeats = {id(event) for event in events} - {id(event) for event in fresh}
-        self._tell(self._watcher.take(events, repeats, self.behind, received_ns))
+        sightings += [sighting(e, received_ns, repeat=id(e) in repeats) for e in events]
+        if plain:
+            sightings.sort(key=_number_of)
+        self._tell(self._watcher.take(sightings, self.behind))
+
+    def _keep_plain(
+        self, part: PlainRecords, received_ns: int, times: dict[str, list[int]]
+    ) -> Iterable[Sighting]:
+        """Take plain records in, which match no rule; return what the watch sees of them.
+
+        Args:
+            part: the records.
+            received_ns: when they arrived, UTC nanoseconds.
+            times: source → times of its events, to which theirs are added.
+        """
+        plain, numbers, paths = part
+        requests = plain.envelope["request_uid"]
+        asked = [uid for uid, request in zip(plain.uids, requests, strict=True) if request]
+        known = self._journal.known(asked)
+        repeats: list[bool] = []
+        for uid, request in zip(plain.uids, requests, strict=True):
+            repeat = bool(request) and (uid in known or uid in self._seen)
+            repeats.append(repeat)
+            if request:
+                self._seen.add(uid)
+        seen = plain_sightings(plain, paths, numbers, repeats, received_ns)
+        if any(repeats):
+            again = [number for number, repeat in zip(numbers, repeats, strict=True) if repeat]
+            self._batch.repeated(again)
+            self._counts["repeats_total", (("source", plain.source),)] += len(again)
+            part = part.without(repeats)
+            plain, numbers, paths = part
+        self._counts["events_total", (("source", plain.source),)] += len(numbers)
+        times.setdefault(plain.source, []).extend(plain.envelope["time_ns"])
+        if self._lake is not None and numbers:
+            rows = stored_plain(plain, paths, numbers)
+            if plain.source in self._rows:
+                self._rows[plain.source].add(rows)
+            else:
+                self._rows[plain.source] = rows
+        return seen
 
     @property
     def _windows(self) -> Stream:
@@ -329,7 +407,11 @@ def _is_of(item: Event | ParseFailure, number: int) -> bool:
 
 
 def _event_key(event: Event) -> bytes:
-    return hashlib.blake2b(event.uid.encode(), digest_size=16).digest()
+    return bytes.fromhex(event.uid)
+
+
+def _number_of(seen: Sighting) -> int:
+    return seen.origin.line
 
 
 def _summed(late: Iterable[tuple[str, Event]]) -> list[Late]:

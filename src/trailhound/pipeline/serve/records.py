@@ -125,6 +125,11 @@ class OpenBatch:
             taken.repeats += repeat
             taken.named += named
 
+    def repeated(self, numbers: Iterable[int]) -> None:
+        """Note that the one event of each of these records was there before."""
+        for number in numbers:
+            self._taken[number].repeats = 1
+
     def raw(self, event: Event) -> bytes:
         """Return the lines of an event; empty for one out of a list, or where one has gone."""
         if any(origin.element for origin in event.origins):

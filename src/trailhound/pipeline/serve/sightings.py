@@ -1,9 +1,12 @@
 """Events as the watch sees them: who sent what, which number it bears, what it begins or ends."""
 
 import re
+from collections.abc import Iterator, Sequence
 
 from trailhound.engine.watch.contract import Sighting, Stage
 from trailhound.model.events import Event
+from trailhound.model.records import Origin
+from trailhound.pipeline.serve.plain import Plain
 
 _TEXT_LIMIT = 120
 _ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASCII)
@@ -47,6 +50,43 @@ def sighting(event: Event, received_ns: int, *, repeat: bool) -> Sighting:
         request=_cut(request),
         stage=stage,
     )
+
+
+def plain_sightings(
+    plain: Plain,
+    paths: Sequence[str],
+    numbers: Sequence[int],
+    repeats: Sequence[bool],
+    received_ns: int,
+) -> Iterator[Sighting]:
+    """Yield what `sighting` would of plain records.
+
+    Args:
+        plain: the records; they tell of stages.
+        paths: who sent each.
+        numbers: of each in the queue.
+        repeats: whether each was there before.
+        received_ns: when they arrived, UTC nanoseconds.
+    """
+    senders = {path: _sender(path) for path in set(paths)}
+    kinds = {kind: _cut(kind) for kind in set(plain.envelope["target_type"])}
+    columns = zip(
+        *(paths, numbers, repeats, plain.stages),
+        *(plain.envelope[name] for name in ("target_type", "time_ns", "request_uid")),
+        strict=True,
+    )
+    for path, number, repeat, stage, kind, time_ns, request in columns:
+        yield Sighting(
+            source=plain.source,
+            sender=senders[path],
+            kind=kinds[kind],
+            time_ns=time_ns,
+            arrived_ns=received_ns,
+            origin=Origin(path, number),
+            repeat=repeat,
+            request=_cut(request),
+            stage=_STAGES.get(stage, Stage.WHOLE),
+        )
 
 
 def _sender(peer: str) -> str:

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from trailhound.lake.schema import Arrival
+from trailhound.lake.schema import Arrival, Rows, plain_rows
 from trailhound.lake.store import Appended, Writer
 from trailhound.model.events import Event
 from trailhound.pipeline.serve.journal import Batch
+from trailhound.pipeline.serve.plain import Plain
 from trailhound.pipeline.serve.settings import LakeSettings
 
 _COMPACT_BATCHES = 100
@@ -39,11 +40,13 @@ class Storing:
         self._compacted_s: float | None = None
         self._retained_s: float | None = None
 
-    def append(self, arrivals: Sequence[Arrival], batch: Batch) -> Appended:
+    def append(
+        self, arrivals: Sequence[Arrival], batch: Batch, rows: Sequence[Rows] = ()
+    ) -> Appended:
         """Store the events of a batch; see `Writer.append`."""
         # A batch without records has what readers held back; the lake knows each of its events.
         name = f"{batch.first}-{batch.behind}" if batch.behind > batch.first else ""
-        appended = self._writer.append(arrivals, name)
+        appended = self._writer.append(arrivals, name, rows)
         self._batches += bool(appended.stored)
         return appended
 
@@ -80,3 +83,25 @@ def stored(event: Event, raw: bytes) -> Arrival:
     place = event.origins[0]
     copy = f"{place.line}#{place.element}" if place.element else str(place.line)
     return Arrival(event, raw, copy)
+
+
+def stored_plain(plain: Plain, paths: Sequence[str], numbers: Sequence[int]) -> Rows:
+    """Return plain records as the lake takes them; `stored` for many.
+
+    Args:
+        plain: the records.
+        paths: who sent each.
+        numbers: of each in the queue.
+    """
+    return plain_rows(
+        plain.source,
+        view=plain.view,
+        uids=plain.uids,
+        copies=list(map(str, numbers)),
+        envelope=plain.envelope,
+        paths=paths,
+        lines=numbers,
+        documents=plain.documents,
+        raws=plain.raws,
+        promoted=plain.promoted,
+    )

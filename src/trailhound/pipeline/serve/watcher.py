@@ -6,18 +6,16 @@ a number that is read again is no repeat, and a batch that is read again no floo
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from trailhound.engine.watch.contract import SECOND_NS, Key
+from trailhound.engine.watch.contract import SECOND_NS, Key, Sighting
 from trailhound.engine.watch.senders import Scope
 from trailhound.engine.watch.watching import Watch
 from trailhound.model.errors import TrailhoundError
-from trailhound.model.events import Event
 from trailhound.model.findings import Finding
-from trailhound.pipeline.serve.sightings import sighting
 
 FILE = "watch.sqlite"
 _SCHEMA = """
@@ -66,23 +64,19 @@ class Watcher:
             self._watch.skip()
         self._saved_ns = 0
 
-    def take(
-        self, events: Iterable[Event], repeats: Collection[int], behind: int, received_ns: int
-    ) -> list[Finding]:
+    def take(self, sightings: Iterable[Sighting], behind: int) -> list[Finding]:
         """See events; return what is amiss.
 
         Args:
-            events: in the order they were read.
-            repeats: `id` of those that were there before.
+            sightings: in the order they were read.
             behind: number behind the last record that was read for them.
-            received_ns: when that arrived.
         """
         if behind <= self._again_to:
             return []
         self._again_to = 0
         found: list[Finding] = []
-        for event in events:
-            found += self._watch.observe(sighting(event, received_ns, repeat=id(event) in repeats))
+        for sighting in sightings:
+            found += self._watch.observe(sighting)
         return found
 
     def tick(self, now_ns: int) -> list[Finding]:

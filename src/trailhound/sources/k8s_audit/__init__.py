@@ -19,6 +19,7 @@ from trailhound.sources.contract import Gate, Source
 from trailhound.sources.k8s_audit.aks import is_row, row_as_audit_event
 from trailhound.sources.k8s_audit.catalogue import AUDIT_VIEW, FIELDS, GCP_VIEW
 from trailhound.sources.k8s_audit.envelope import (
+    COLUMNS,
     describe,
     describe_aks,
     describe_gke,
@@ -132,4 +133,5 @@ SOURCE = Source(
         ),
         view=AUDIT_VIEW,
     ),
+    columns=COLUMNS,
 )

@@ -1,0 +1,277 @@
+"""Many plain records at once: those that no rule can match become columns, not events.
+
+Of nine events in ten nothing is asked but what lake, ledger and watch keep of them. Where the
+search of the scan (`pipeline/sieve.py`) proves that lines are plain records that match no rule,
+their fields are read by one typed decoder, and what envelopes say of them is remembered by value.
+Whatever is odd about a line in any way is left to the reader of single records, which comes to
+the same: `tests/test_serve_plain.py`.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from msgspec import Meta, Struct
+
+from trailhound.engine.plan import Plan
+from trailhound.intake.blocks import Block
+from trailhound.lake.json_text import inexact
+from trailhound.lake.schema import PROMOTED, column_value
+from trailhound.pipeline.sieve import Sieve
+from trailhound.sources.contract import Columns, Part, Path, Source
+
+_REMEMBERED = 20_000
+_TEXT_LIMIT = 4096
+"""Longer texts of an envelope are cut by `EnvelopeMap`."""
+_NEVER = Annotated[int, Meta(ge=1, le=0)]
+"""Type of a field that must not be there."""
+_INTEGER = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+_GO_ESCAPES = ((b"\\u0026", b"&"), (b"\\u003c", b"<"), (b"\\u003e", b">"))
+
+
+class Plain(Struct):
+    """Plain records of one source, each an event that matches no rule; column by column."""
+
+    source: str
+    view: str
+    at: list[int]
+    """Which of the records that were given they are."""
+    uids: list[bytes]
+    """Content ids, 16 bytes each; see `Event.uid`."""
+    envelope: dict[str, list[Any]]
+    """By the names of `Envelope`, as the lake keeps them; what is not here is as by default."""
+    documents: list[bytes]
+    """JSON as the lake keeps it."""
+    raws: list[bytes | None]
+    """The record; None where it is the text of the document."""
+    promoted: list[list[Any]]
+    """Fields with a column of their own, in the order of `lake.schema.PROMOTED`."""
+    stages: list[str]
+
+    def without(self, repeats: Sequence[bool]) -> "Plain":
+        """Return it without some of its records: a flag for each."""
+        keep = [not repeat for repeat in repeats]
+
+        def kept(column: list[Any]) -> list[Any]:
+            return list(compress(column, keep))
+
+        return Plain(
+            self.source,
+            self.view,
+            kept(self.at),
+            kept(self.uids),
+            {name: kept(column) for name, column in self.envelope.items()},
+            kept(self.documents),
+            kept(self.raws),
+            [kept(column) for column in self.promoted],
+            kept(self.stages),
+        )
+
+
+class PlainReader:
+    """Reads plain records of one source."""
+
+    def __init__(self, source: Source, plan: Plan) -> None:
+        """Make a reader for a source with a gate and columns, and the rules of a plan."""
+        gate, columns = source.gate, source.columns
+        assert gate is not None and columns is not None  # noqa: S101, PT018 - asked of no others
+        self._source = source.name
+        self._view = gate.view
+        self._sieve = Sieve(source, plan.views.get((source.name, gate.view)))
+        self._hash = hashlib.blake2b(source.name.encode(), digest_size=16)
+        promoted = PROMOTED.get(source.name, ())
+        layout = _Layout(columns, [path for path, _ in promoted])
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(layout.record)
+        self._time, self._time_of = columns.time, layout.reader(columns.time_reads)
+        self._same = {name: layout.reader((path,)) for name, path in columns.same.items()}
+        self._parts = [_Remembered(part, layout.reader(part.reads)) for part in columns.parts]
+        self._promoted = [layout.reader((path,)) for path, _ in promoted]
+        self._stage = layout.reader((columns.stage,)) if columns.stage else None
+
+    def read(self, lines: Sequence[bytes]) -> Plain | None:
+        """Read what is plain, and matches no rule; None where that is nothing.
+
+        Args:
+            lines: records, each an object from its first byte to its last, and on one line.
+        """
+        block = Block(b"\n".join(lines) + b"\n", 1)
+        sifted = self._sieve.sift(block)
+        if not sifted.plain:
+            return None
+        others = {index for index, _ in sifted.candidates}
+        others.update(sifted.strangers)
+        at: list[int] = []
+        documents: list[bytes] = []
+        uids: list[bytes] = []
+        records: list[Any] = []
+        loads, dumps, sort = orjson.loads, orjson.dumps, orjson.OPT_SORT_KEYS
+        for index, record in enumerate(self._decoded(block.data, lines)):
+            if record is None or index in others:
+                continue
+            line = lines[index]
+            try:
+                document = loads(line)
+                text = dumps(document)
+                if text != line and text != _unescaped(line):
+                    continue  # a repeated key, another spelling: read with care
+                digest = self._hash.copy()
+                digest.update(dumps(document, option=sort))
+            except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+                continue
+            at.append(index)
+            documents.append(text)
+            uids.append(digest.digest())
+            records.append(record)
+        return self._columns(lines, at, documents, uids, records) if at else None
+
+    def _decoded(self, data: bytes, lines: Sequence[bytes]) -> Sequence[Any]:
+        """Decode the fields of each line; None for one whose fields are of other kinds."""
+        try:
+            records: list[Any] = self._decoder.decode_lines(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return [self._one(line) for line in lines]
+        # In JSON an object is followed by another only where a document ends: as many as lines
+        # are then one to a line.
+        return records if len(records) == len(lines) else [self._one(line) for line in lines]
+
+    def _one(self, line: bytes) -> Any:
+        try:
+            return self._decoder.decode(line)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return None
+
+    def _columns(
+        self,
+        lines: Sequence[bytes],
+        at: list[int],
+        documents: list[bytes],
+        uids: list[bytes],
+        records: list[Any],
+    ) -> Plain | None:
+        odd = inexact(documents)
+        time_of, time = self._time_of, self._time
+        times = [time(*time_of(record)) for record in records]
+        odd.update(index for index, time_ns in enumerate(times) if time_ns is None)
+        same = {name: list(map(read, records)) for name, read in self._same.items()}
+        for column in same.values():
+            odd.update(
+                index
+                for index, value in enumerate(column)
+                if value is not None and len(value) > _TEXT_LIMIT
+            )
+        plain = Plain(
+            self._source,
+            self._view,
+            at,
+            uids,
+            {"time_ns": times, **same},
+            documents,
+            [
+                None if text == line else line
+                for text, line in zip(documents, (lines[index] for index in at), strict=True)
+            ],
+            [list(map(read, records)) for read in self._promoted],
+            list(map(self._stage, records)) if self._stage else [],
+        )
+        if odd:
+            flags = [index in odd for index in range(len(at))]
+            plain = plain.without(flags)
+            records = [record for record, is_odd in zip(records, flags, strict=True) if not is_odd]
+            if not records:
+                return None
+        for name in same:
+            plain.envelope[name] = [value or "" for value in plain.envelope[name]]
+        plain.stages = [stage or "" for stage in plain.stages] or [""] * len(records)
+        for part in self._parts:
+            plain.envelope |= zip(part.names, part.columns(records), strict=True)
+        return plain
+
+
+class _Remembered:
+    """A part of envelopes, remembered by what it is read from."""
+
+    def __init__(self, part: Part, read: Callable[[Any], Any]) -> None:
+        self.names = part.names
+        self._part = part
+        self._read = read
+        self._known: dict[Any, tuple[Any, ...]] = {}
+
+    def columns(self, records: Sequence[Any]) -> Iterator[list[Any]]:
+        """Return the columns of the part, in the order of its names."""
+        known = self._known
+        if len(known) > _REMEMBERED:
+            known.clear()
+        rows = []
+        for key in map(self._read, records):
+            row = known.get(key)
+            if row is None:
+                row = known[key] = self._described(key)
+            rows.append(row)
+        return map(list, zip(*rows, strict=True))
+
+    def _described(self, values: Any) -> tuple[Any, ...]:
+        reads = self._part.reads
+        envelope = self._part.describe(_document(reads, values if len(reads) > 1 else (values,)))
+        return tuple(column_value(getattr(envelope, name)) for name in self.names)
+
+
+def _document(paths: Sequence[Path], values: Sequence[Any]) -> Mapping[str, Any]:
+    """Return a document that has these fields and no others."""
+    document: dict[str, Any] = {}
+    for path, value in zip(paths, values, strict=True):
+        if value is None:
+            continue
+        here = document
+        for key in path[:-1]:
+            here = here.setdefault(key, {})
+        here[path[-1]] = list(value) if type(value) is tuple else value
+    return document
+
+
+class _Layout:
+    """The fields of columns as a msgspec type, and ways to read them from its instances."""
+
+    def __init__(self, columns: Columns, promoted: Sequence[Path]) -> None:
+        kinds: dict[Path, Any] = {
+            **dict.fromkeys(columns.texts, str),
+            **dict.fromkeys(columns.lists, tuple[str, ...]),
+            **dict.fromkeys(columns.integers, _INTEGER),
+        }
+        # A key that joins several steps is another way to a field (`lake.schema`).
+        joined = [(".".join(path),) for path in promoted if len(path) > 1]
+        self._names: dict[tuple[str, ...], str] = {}
+        self.record = self._type((), {**kinds, **dict.fromkeys(joined, _NEVER)})
+
+    def reader(self, paths: Sequence[Path]) -> Callable[[Any], Any]:
+        """Return a function from a record to the values of fields; of one field, its value."""
+        return attrgetter(*(self._names[path] for path in paths))
+
+    def _type(self, above: Path, kinds: Mapping[Path, Any]) -> type:
+        outer: dict[str, dict[Path, Any]] = {}
+        for path, kind in kinds.items():
+            outer.setdefault(path[0], {})[path[1:]] = kind
+        fields: list[tuple[str, Any, Any]] = []
+        rename: dict[str, str] = {}
+        for number, (key, inner) in enumerate(outer.items()):
+            name = f"f{number}"
+            rename[name] = key
+            place = (*above, key)
+            prefix = self._names.get(above, "")
+            self._names[place] = f"{prefix}.{name}" if prefix else name
+            if () in inner:
+                fields.append((name, inner[()], None))  # absent; `null` is of no kind
+            else:
+                below = self._type(place, inner)
+                fields.append((name, below, below()))
+        return msgspec.defstruct("Fields", fields, rename=rename, frozen=True, gc=False)
+
+
+def _unescaped(line: bytes) -> bytes:
+    if b"\\u00" in line:
+        for escape, character in _GO_ESCAPES:
+            line = line.replace(escape, character)
+    return line
