@@ -1,6 +1,7 @@
 """The ledger on disk: durable, recovered after crashes, and any tampering is found and named."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trailhound.ledger.audit import audit
+from trailhound.cli.main import main
+from trailhound.ledger.audit import audit, last_signed
 from trailhound.ledger.checkpoints import Head, open_head, sign_head
 from trailhound.ledger.differences import Change, first_difference
 from trailhound.ledger.leaf import Sealed, leaf_entry, seal
@@ -72,6 +74,76 @@ def test_what_is_appended_is_there(tmp_path: Path, keep_records: bool) -> None:
         *(f"{kind}/004.p/76" for kind in ("tile/entries", "tile/0", *(["records"] * keep_records))),
         "tile/1/000.p/4",
     } | {name for name in left if name.startswith("tile/1/")}
+
+
+def test_heads_of_a_quiet_ledger_do_not_pile_up(tmp_path: Path) -> None:
+    folder = new_ledger(tmp_path / "l", 300)
+    times = [1_795_000_000_000_000_000 + step * 60 * 10**9 for step in range(1, 40)]
+    for part in (times[:20], times[20:]):
+        with Ledger(folder, SIGNER) as ledger:
+            for now_ns in part:
+                assert ledger.sign_head(now_ns) == Head(
+                    SIGNER.verifier.name, 300, root_of(300), now_ns
+                )
+    first, newest = sorted((folder / "heads").glob("*/*"))
+    assert open_head(first.read_bytes(), SIGNER.verifier).signed_ns == 1_795_000_000_000_000_300
+    assert open_head(newest.read_bytes(), SIGNER.verifier).signed_ns == times[-1]
+    found = audit(folder, SIGNER.verifier)
+    assert not found.problems
+    assert [head.signed_ns for head in found.heads] == [times[-1]]
+    assert last_signed(folder, SIGNER.verifier) == found.head
+    with Ledger(folder, SIGNER) as ledger:
+        ledger.sign_head(times[-1] + 86_400 * 10**9)  # another day: both of the day before stay
+        ledger.append(batch(300, 310))
+        ledger.sign_head(times[-1] + 86_460 * 10**9)
+    assert len(list((folder / "heads").glob("*/*"))) == 4
+    assert not audit(folder, SIGNER.verifier).problems
+
+
+def test_a_ledger_without_records_has_heads(tmp_path: Path) -> None:
+    folder = new_ledger(tmp_path / "l")
+    with Ledger(folder, SIGNER) as ledger:
+        ledger.sign_head(5)
+    found = audit(folder, SIGNER.verifier)
+    assert (found.size, found.problems, found.heads[0].signed_ns) == (0, (), 5)
+    with Ledger(folder, SIGNER) as ledger:
+        ledger.append(batch(0, 3))
+        ledger.sign_head(6)
+    assert not audit(folder, SIGNER.verifier).problems
+
+
+@pytest.mark.parametrize(
+    ("age_s", "limit", "code"),
+    [
+        (0, "1m", 0),
+        (50, "1m", 0),
+        (70, "1m", 1),
+        (-70, "1m", 1),
+        (7000, "2h", 0),
+        (90_000, "1d", 1),
+    ],
+)
+def test_an_old_head_is_told(tmp_path: Path, capsys, age_s: int, limit: str, code: int) -> None:
+    folder = new_ledger(tmp_path / "l", 3)
+    with Ledger(folder, SIGNER) as ledger:
+        ledger.sign_head(time.time_ns() - age_s * 10**9)
+    command = ["verify", "head", str(folder), "--key", str(SIGNER.verifier), "--max-age", limit]
+    assert main(command) == code
+    assert ("NOT VERIFIED" in capsys.readouterr().out) == bool(code)
+    assert main([*command, "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert document["verified"] == (code == 0)
+    assert abs(document["age_s"] - age_s) < 60
+
+
+def test_a_head_that_is_none_is_not_taken_for_the_newest(tmp_path: Path) -> None:
+    folder = new_ledger(tmp_path / "l", 3)
+    honest = last_signed(folder, SIGNER.verifier)
+    forged = Head(SIGNER.verifier.name, 3, root_of(3), time.time_ns())
+    path = folder / head_path(forged)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(sign_head(forged, Signer(SIGNER.verifier.name, b"o" * 32)))
+    assert last_signed(folder, SIGNER.verifier) == honest
 
 
 def test_batches_do_not_matter(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from test_ledger import SIGNER, batch, new_ledger
 from trailhound.cli.main import main
-from trailhound.ledger.audit import audit
+from trailhound.ledger.audit import audit, last_signed
 from trailhound.ledger.forward import TargetError, forward
 from trailhound.ledger.log import Ledger
 from trailhound.ledger.targets import open_target
@@ -63,6 +63,20 @@ def test_a_clock_that_goes_back_holds_no_head_back(ledger: Path, tmp_path: Path)
         assert audit(worm, SIGNER.verifier).size == size
     assert forward(ledger, FolderTarget(str(worm))) == 0
     assert [head.size for head in audit(worm, SIGNER.verifier).heads][2:] == [310, 320, 330, 340]
+
+
+def test_heads_of_a_quiet_ledger_follow(ledger: Path, tmp_path: Path) -> None:
+    worm = tmp_path / "worm"
+    worm.mkdir()
+    forward(ledger, FolderTarget(str(worm)))
+    # The fourth has a clock that was set back; the place has it all the same.
+    for now_ns in (10, 20, 30, -(10**16), 40):
+        grow(ledger, 300, now_ns)
+        assert forward(ledger, FolderTarget(str(worm)))
+    assert forward(ledger, FolderTarget(str(worm))) == 0
+    assert len(list((worm / "heads").glob("*/*-300"))) == 6
+    assert not audit(worm, SIGNER.verifier).problems
+    assert last_signed(worm, SIGNER.verifier).signed_ns == 1_796_000_000_000_000_040
 
 
 def test_a_stopped_transfer_goes_on(ledger: Path, tmp_path: Path) -> None:

@@ -67,7 +67,15 @@ def test_another_trailhound_follows_and_may_fail(tmp_path: Path, capsys) -> None
     until(sender, f'forwarded_records{{place="{url}"}}', 400)
     until(sender, f'forward_failing{{place="{url}"}}', 0)
     assert "up to date again" in sender.log
+    # Nothing comes, and heads do: from another machine, a quiet log is told from a stopped one.
+    received = keeper.folder / "state/received/host-1/heads"
+    count = len(list(received.glob("*/*-400")))
+    end = time.monotonic() + 40
+    while len(list(received.glob("*/*-400"))) < count + 2:
+        assert time.monotonic() < end, sender.log
+        time.sleep(0.05)
     metrics = keeper.ask("GET", "/metrics", headers=reading).body.decode()
+    assert 'trailhound_received_head_timestamp_seconds{sender="host-1"} ' in metrics
     assert "trailhound_received_refused_total 0\n" in metrics
 
     sender.post("/kubernetes/audit", event_list(lines[400:450]))

@@ -1,6 +1,8 @@
 """`trailhound verify`: proves, offline and with public keys alone, that nothing was changed."""
 
 import argparse
+import re
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, Commands, complain
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
-from trailhound.sinks.wording import plural
+from trailhound.sinks.escape import visible
+from trailhound.sinks.wording import duration, plural
 
 _KEY_HELP = "public key of the ledger, or a file that holds it"
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -73,6 +76,26 @@ def add_parser(commands: Commands) -> None:
         help="prove that this is sealed: index, or LOG:LINE; may be repeated",
     )
     ledger.set_defaults(run=_ledger)
+    head = actions.add_parser(
+        "head",
+        help="that heads still come",
+        description="Check signature and age of the newest head of a ledger or of a forwarded "
+        "copy, and nothing\nelse. `serve` signs one at least each minute, also where nothing "
+        "comes: an old one says that\nit was stopped, cut off, or cannot forward.",
+        epilog="examples:\n  trailhound verify head /mnt/worm/seals --key key.pub --max-age 5m\n",
+        formatter_class=_RAW,
+        allow_abbrev=False,
+    )
+    head.add_argument("ledger", metavar="LEDGER", help="folder of the ledger or of the copy")
+    head.add_argument("--key", required=True, metavar="PUB", help=_KEY_HELP)
+    head.add_argument(
+        "--max-age",
+        type=_age,
+        default=300,
+        metavar="AGE",
+        help="how old it may be: 90s, 5m, 2h, 1d (5m)",
+    )
+    head.set_defaults(run=_head)
     proof = actions.add_parser(
         "proof",
         help="an inclusion proof, without the ledger",
@@ -124,7 +147,7 @@ def add_parser(commands: Commands) -> None:
         help="what `aws cloudtrail list-public-keys` printed, or PEM",
     )
     trail.set_defaults(run=_cloudtrail)
-    for action in (ledger, proof, findings, trail):
+    for action in (ledger, head, proof, findings, trail):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -189,11 +212,31 @@ def _ledger(options: argparse.Namespace) -> int:
     return EXIT_FINDINGS if failed else 0
 
 
+def _head(options: argparse.Namespace) -> int:
+    from trailhound.cli import seal_texts  # noqa: PLC0415
+    from trailhound.ledger.audit import last_signed  # noqa: PLC0415
+    from trailhound.ledger.keys import read_verifier  # noqa: PLC0415
+
+    head = last_signed(_folder(options.ledger), read_verifier(options.key))
+    age_ns = time.time_ns() - (head.signed_ns or 0)
+    # Either clock may be wrong by as much; a head of tomorrow proves nothing of today.
+    fresh = abs(age_ns) <= options.max_age * 1_000_000_000
+    if options.json:
+        document = {"head": seal_texts.head_document(head), "age_s": age_ns // 1_000_000_000}
+        print(seal_texts.dumped({"verified": fresh, **document}))
+    else:
+        span = duration(abs(age_ns))
+        when = f"{span} ago" if age_ns >= 0 else f"{span} from now, by the clock here"
+        records = plural(head.size, "record")
+        print(f"{visible(head.origin)}: {records}, signed {head.signed_at}, {when}")
+        print("verified" if fresh else "NOT VERIFIED: no head of the time that was asked for")
+    return 0 if fresh else EXIT_FINDINGS
+
+
 def _proof(options: argparse.Namespace) -> int:
     from trailhound.cli import seal_texts  # noqa: PLC0415
     from trailhound.ledger.keys import read_verifier  # noqa: PLC0415
     from trailhound.pipeline import proving  # noqa: PLC0415
-    from trailhound.sinks.escape import visible  # noqa: PLC0415
 
     verifier = read_verifier(options.key)
     record = proving.read_bytes(Path(options.record)) if options.record else None
@@ -247,6 +290,13 @@ def _cloudtrail(options: argparse.Namespace) -> int:
     if not options.json:
         print("NOT VERIFIED" if report.problems else "verified")
     return EXIT_FINDINGS if report.problems else 0
+
+
+def _age(text: str) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", text, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no age, such as 90s, 5m, 2h, 1d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def _folder(path: str) -> Path:

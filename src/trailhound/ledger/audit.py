@@ -43,7 +43,7 @@ class Audit(Struct, frozen=True, kw_only=True):
     size: int
     """Entries under the newest head."""
     heads: tuple[Head, ...]
-    """Every head whose signature is right, by size."""
+    """Of each size the newest head whose signature is right."""
     records_checked: int
     """Kept records that were held against their entries."""
     problems: tuple[Problem, ...]
@@ -102,6 +102,21 @@ def newest_head(folder: Path, verifier: Verifier) -> tuple[Head, bytes]:
     return best
 
 
+def last_signed(folder: Path, verifier: Verifier) -> Head:
+    """Return the head that was signed last, by its own time; nothing else is read.
+
+    Raises `TrailhoundError` where there is none that says when it was signed.
+    """
+    for path in reversed(_head_files(folder)):
+        try:
+            head = open_head(path.read_bytes(), verifier)
+        except (NoteError, ProofError):
+            continue
+        if head.signed_ns is not None and path.name != CHECKPOINT:
+            return head
+    raise TrailhoundError(f"{folder} holds no head that {verifier.name} signed")
+
+
 def leaves(folder: Path, size: int) -> Iterator[tuple[int, Leaf]]:
     """Yield the leaves of a ledger that was audited. Raises `TrailhoundError`."""
     reader = TileReader(fetch_from(folder), size)
@@ -141,6 +156,8 @@ def _heads(folder: Path, verifier: Verifier, findings: _Findings) -> list[Head]:
         if before.root != head.root:
             detail = "two heads over as many entries differ: the ledger showed two histories"
             findings.add("forked", where, detail, None)
+        elif (head.signed_ns or 0) > (before.signed_ns or 0):
+            found[head.size] = head
     return [found[size] for size in sorted(found)]
 
 

@@ -73,7 +73,7 @@ def forward(folder: Path, target: Target, progress: Callable[[str], None] = lamb
         head = _last_head(folder)
         state = _read_state(place)
         try:
-            sent = _send(folder, target, state, head.size, settings.keep_records, progress)
+            sent = _send(folder, target, state, head, settings.keep_records, progress)
         except Missing:
             # Partial tiles go when a head has put full ones in their place.
             if _last_head(folder) == head:
@@ -96,12 +96,12 @@ def _send(
     folder: Path,
     target: Target,
     state: State,
-    size: int,
+    head: Head,
     keeps: bool,  # noqa: FBT001 - a fact of the ledger
     progress: Callable[[str], None],
 ) -> int:
     sent = 0
-    for path, data in _due(folder, state, size, keeps=keeps):
+    for path, data in _due(folder, state, head, keeps=keeps):
         target.put(path, data)
         progress(path)
         sent += 1
@@ -110,20 +110,21 @@ def _send(
     return sent
 
 
-def _due(folder: Path, state: State, size: int, *, keeps: bool) -> Iterator[tuple[str, bytes]]:
+def _due(folder: Path, state: State, head: Head, *, keeps: bool) -> Iterator[tuple[str, bytes]]:
     fetch = fetch_from(folder)
     if not state.head:
         for path in (SETTINGS, PUBLIC_KEY):
             yield path, fetch(path) or b""
-    for tile in tiles_of(size, state.size, records=keeps):
+    for tile in tiles_of(head.size, state.size, records=keeps):
         data = fetch(tile.path)
         if data is None:
             raise Missing(tile, "is missing in the ledger")
         yield tile.path, data
-    yield from _due_heads(folder, state, size)
+    yield from _due_heads(folder, state, head)
 
 
-def _due_heads(folder: Path, state: State, size: int) -> Iterator[tuple[str, bytes]]:
+def _due_heads(folder: Path, state: State, head: Head) -> Iterator[tuple[str, bytes]]:
+    size, newest = head.size, head_path(head)
     for day in sorted((folder / HEADS).iterdir()):
         changed_ns = day.stat().st_mtime_ns
         if state.days.get(day.name) == changed_ns:
@@ -135,10 +136,14 @@ def _due_heads(folder: Path, state: State, size: int) -> Iterator[tuple[str, byt
             if not signed.isdecimal():
                 continue  # being written
             newer = newer or int(signed) > size
+            # A clock that was set back gives the newest head a name before those it follows.
             if state.size < int(signed) <= size or (
-                int(signed) == state.size and path > state.head
+                int(signed) == state.size and (path > state.head or path == newest)
             ):
-                yield path, file.read_bytes()
+                data = fetch_from(folder)(path)
+                # It may be gone by now: a newer one over as many entries took its place.
+                if data is not None:
+                    yield path, data
         if not newer:
             state.days[day.name] = changed_ns
 

@@ -3,7 +3,7 @@
     ledger.json          name of the ledger, and whether it keeps the records
     key.pub              its verifier key
     checkpoint           the last signed head
-    heads/DAY/…          every head it ever signed
+    heads/DAY/…          the heads it signed
     tile/…               hashes and entries, as tlog-tiles lays them out
     records/…            the sealed records, if it keeps them
     journal              what is not under a signed head yet
@@ -145,6 +145,9 @@ class Ledger:
     def sign_head(self, now_ns: int) -> Head:
         """Put everything appended so far under a signed head, and return it.
 
+        Where nothing was appended since the last one, this says that nothing was taken away
+        either. Of such heads a day keeps the first and the newest.
+
         Args:
             now_ns: the time that the head bears, UTC nanoseconds.
         """
@@ -162,6 +165,8 @@ class Ledger:
             _durable(self.folder / CHECKPOINT, note)
             sync_folder(self.folder)
             before, self.head = self.head, head
+            if before.size == head.size:
+                _drop_between(kept)
             if self.size > self._journal.start:
                 self._journal.close()
                 self._journal = Journal.begin(self.folder / _JOURNAL, self.size)
@@ -321,6 +326,15 @@ def head_path(head: Head) -> str:
     second, rest = divmod(head.signed_ns or 0, 1_000_000_000)
     moment = datetime.fromtimestamp(second, UTC)
     return f"{HEADS}/{moment:%Y-%m-%d}/{moment:%H%M%S}.{rest:09d}-{head.size}"
+
+
+def _drop_between(newest: Path) -> None:
+    """Remove heads over as many entries as the newest, of the same day, but for the first."""
+    size = newest.name.rpartition("-")[2]
+    alike = sorted(newest.parent.glob(f"*-{size}"))
+    for path in alike[1:]:
+        if path != newest:
+            path.unlink()
 
 
 def pack_records(records: Sequence[bytes]) -> bytes:

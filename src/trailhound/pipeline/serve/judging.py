@@ -288,7 +288,7 @@ class Judge:
     def _seal(self) -> None:
         records = self._batch.to_seal()
         if self._sealer is not None:
-            self._counts["sealed_total", ()] += self._sealer.seal(records, time.monotonic())
+            self._counts["sealed_total", ()] += self._sealer.seal(records)
 
     def _move_time(self, now_ns: int) -> None:
         known_ns = self._time_ns or now_ns

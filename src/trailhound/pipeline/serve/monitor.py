@@ -56,6 +56,7 @@ _HELP = {
     "forward_failing": "Whether the last attempt to forward to a place failed.",
     "forward_failures_total": "Attempts to forward that failed; each is made again.",
     "received_files_total": "Files of ledgers of others, taken in.",
+    "received_head_timestamp_seconds": "When the last head of a ledger of another came.",
     "received_refused_total": "Files of ledgers of others that would have replaced one.",
     "late_events_total": "Events that came too late for a rule; they are in the lake.",
     "windows_full_total": "How often a rule over several events let go of something: a bound.",
@@ -100,6 +101,10 @@ def routes(
             *_sealed(condition.report),
             ("received_files_total", (), receiving.files),
             ("received_refused_total", (), receiving.refused),
+            *(
+                ("received_head_timestamp_seconds", (("sender", sender),), round(when_s, 3))
+                for sender, when_s in sorted(receiving.heads().items())
+            ),
             *condition.stats.values,
         ]
         return web.Response(text=exposition(samples), content_type="text/plain", charset="utf-8")

@@ -19,6 +19,7 @@ from trailhound.intake.arrivals import Accept
 from trailhound.intake.http.access import Access
 from trailhound.intake.http.contract import HttpRoute
 from trailhound.ledger.journal import sync_folder
+from trailhound.ledger.log import HEADS
 
 _FILE_BYTES = 256 * 1024 * 1024
 """Of one file; a bundle has 256 records."""
@@ -48,6 +49,15 @@ class Receiving:
         self.refused = 0
         """Files that would have taken the place of others."""
         shutil.rmtree(folder / _PARTS, ignore_errors=True)
+
+    def heads(self) -> dict[str, float]:
+        """Return when each sender was last heard to sign, seconds since 1970 by the clock here."""
+        found: dict[str, float] = {}
+        for sender in self._folder.iterdir() if self._folder.is_dir() else ():
+            days = [day.stat().st_mtime for day in (sender / HEADS).glob("*")]
+            if days:
+                found[sender.name] = max(days)
+        return found
 
     def route(self) -> HttpRoute:
         """Return the route by which files come."""

@@ -96,18 +96,16 @@ class Sealer:
 
         Args:
             ledger: of this queue alone.
-            head_s: how long a record waits for a signed head, seconds.
+            head_s: how long a record waits for a signed head, and a head for the next one, seconds.
 
         Raises:
             TrailhoundError: The ledger holds something else than records of a queue.
         """
         self._ledger = ledger
         self._head_s = head_s
-        self._unsigned_s: float | None = None
+        self._signed_s: float | None = None
         self._read: tuple[TileReader, str] | None = None
         self._last = _number(ledger.reader(), ledger.size - 1) if ledger.size else 0
-        if ledger.size > ledger.head.size:
-            self._unsigned_s = 0.0
 
     @property
     def folder(self) -> Path:
@@ -124,12 +122,11 @@ class Sealer:
         """Records under its last head."""
         return self._ledger.head.size
 
-    def seal(self, records: Sequence[Numbered], now_s: float) -> int:
+    def seal(self, records: Sequence[Numbered]) -> int:
         """Append records that are not there yet, in the order of their numbers.
 
         Args:
             records: numbers only grow from call to call, but for what a crash has read again.
-            now_s: a clock that only goes forward, seconds.
 
         Returns:
             How many were appended. All of them are on disk.
@@ -145,29 +142,30 @@ class Sealer:
         if fresh:
             self._ledger.append([record.sealed() for record in fresh])
             self._last = fresh[-1].number
-            if self._unsigned_s is None:
-                self._unsigned_s = now_s
         return len(fresh)
 
     def sign_if_due(self, now_s: float, now_ns: int) -> bool:
-        """Sign a head if records have waited long enough for one; return whether it did.
+        """Sign a head if the last one is old enough, or was of another run; return whether it did.
+
+        Also where nothing came: whoever has the heads can tell a quiet log from one that was
+        stopped or cut off.
 
         Args:
             now_s: a clock that only goes forward, seconds.
             now_ns: the time that the head bears, UTC nanoseconds.
         """
-        since_s = self._unsigned_s
+        since_s = self._signed_s
         waiting = self._ledger.size - self._ledger.head.size
-        if since_s is None or (now_s - since_s < self._head_s and waiting < _UNSIGNED_LIMIT):
+        if since_s is not None and now_s - since_s < self._head_s and waiting < _UNSIGNED_LIMIT:
             return False
-        self.sign(now_ns)
+        self._ledger.sign_head(now_ns)
+        self._signed_s = now_s
         return True
 
     def sign(self, now_ns: int) -> None:
         """Sign a head over everything, where there is something that is under none."""
         if self._ledger.size > self._ledger.head.size:
             self._ledger.sign_head(now_ns)
-        self._unsigned_s = None
 
     def index_of(self, reader: TileReader, number: int) -> int | None:
         """Return the index of the leaf of a record; None where it was left out, or came before.

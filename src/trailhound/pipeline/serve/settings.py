@@ -39,7 +39,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     keep_records: bool = True
     """Whether a ledger that is made keeps the redacted records beside their hashes."""
     head_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
-    """How long a record waits for a signed head at most."""
+    """How often a head is signed, whether anything came or not."""
     forward: tuple[str, ...] = ()
     """Places to which heads and what is under them are sent at once: a folder,
     `s3://bucket/prefix`, `git:REMOTE`, or `https://host:9610`, another Trailhound."""
