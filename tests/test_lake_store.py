@@ -245,6 +245,18 @@ def test_logs_are_stored_once_and_whole(tmp_path: Path) -> None:
     assert line in {raw.decode() for (raw,) in raws}
 
 
+def test_the_lines_of_a_binary_file_are_not_counted_one_by_one(tmp_path: Path) -> None:
+    good = "Nov 12 17:20:01 node-1 sshd[77]: Failed password for root from 192.0.2.7 port 4 ssh2"
+    (tmp_path / "a.log").write_bytes(b"\x7fELF\x02\x01\x01\0" + bytes(range(256)) * 40 + b"\n")
+    with (tmp_path / "a.log").open("a") as log:
+        log.write(f"{good}\n")
+    (tmp_path / "b.log").write_text(f"nonsense\n{good.replace('root', 'bob')}\n")
+    with Writer(tmp_path / "lake") as writer:
+        done = ingest(writer, find_inputs([str(tmp_path / "a.log"), str(tmp_path / "b.log")]))
+    told = {failure.reason: failure.lost for failure in done.failures}
+    assert (done.stored, told) == (2, {"binary file": 1, "unknown format": 1})
+
+
 def test_nothing_is_there(tmp_path: Path) -> None:
     with pytest.raises(TrailhoundError, match="is no lake"):
         Lake(tmp_path)

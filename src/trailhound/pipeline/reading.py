@@ -6,7 +6,7 @@ import msgspec
 
 from trailhound.engine.matching import Hit, Undecided, match_candidates, match_event
 from trailhound.engine.plan import Plan
-from trailhound.intake.blocks import BINARY, Block
+from trailhound.intake.blocks import Block
 from trailhound.intake.files import InputFile, read_blocks
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, RawRecord
@@ -20,7 +20,6 @@ _Places = Callable[[int], Origin]
 """From the index of a line in a block to where the record stands."""
 
 _OPEN = ord("{")
-_OF_THE_FILE = ("damaged compression", "unreadable file")
 _WORTH_UNWRAPPING = 32 * 1024
 _SIEVE_REST = 16
 """Blocks read line by line after one that the sieve could do nothing with."""
@@ -38,7 +37,6 @@ class UnitReader:
             if source.gate is not None
         }
         self._last = ""
-        self._binary = False
         self.tally = Tally()
 
     def read(self, group: tuple[InputFile, ...], progress: Callable[[int], None]) -> Iterator[Hit]:
@@ -58,8 +56,7 @@ class UnitReader:
         for item in read_blocks(file, progress):
             if isinstance(item, ParseFailure):
                 last_line = max(last_line, item.origin.line)
-                self._fail(item)
-                self._binary = self._binary or item.reason == BINARY
+                self.tally.fail(item)
             elif isinstance(item, RawRecord):
                 self.tally.size_bytes += len(item.data)
                 last_line = max(last_line, item.origin.line)
@@ -74,7 +71,6 @@ class UnitReader:
                 else:
                     plain = yield from self._by_sieve(file, item, decoder, current)
                     rest = 0 if plain else _SIEVE_REST
-        self._binary = False
         self.tally.lines += last_line
 
     def _by_line(
@@ -140,7 +136,7 @@ class UnitReader:
             assert view_plan is not None  # noqa: S101 - candidates come from it
             for event in decoder.decode(record):
                 if isinstance(event, ParseFailure):
-                    self._fail(event)
+                    self.tally.fail(event)
                 elif event.source == source.name:
                     yield from self._verdicts(match_candidates(view_plan, rules, event))
                 else:
@@ -155,18 +151,13 @@ class UnitReader:
         tally = self.tally
         for item in items:
             if isinstance(item, ParseFailure):
-                self._fail(item)
+                self.tally.fail(item)
                 continue
             self._last = item.source
             tally.events[item.source] += 1
             for view in item.views:
                 tally.views[item.source, view] += 1
             yield from self._verdicts(match_event(self._plan, item))
-
-    def _fail(self, failure: ParseFailure) -> None:
-        # One failure has spoken for all lines of a binary file.
-        if not self._binary or failure.reason in _OF_THE_FILE:
-            self.tally.fail(failure)
 
     def _verdicts(self, verdicts: list[Hit | Undecided]) -> Iterator[Hit]:
         for verdict in verdicts:

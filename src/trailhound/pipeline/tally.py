@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from trailhound.intake.blocks import BINARY
 from trailhound.model.findings import Finding
 from trailhound.model.levels import Level
 from trailhound.model.records import ParseFailure
 from trailhound.model.totals import EXAMPLES_KEPT, FailureCount
 
 _REASONS_LIMIT = 500
+_OF_THE_FILE = (BINARY, "damaged compression", "unreadable file")
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class Tally:
     lost: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[ParseFailure]] = field(default_factory=dict)
+    binary: str = ""
+    """Path of the last binary file."""
     undecided: Counter[int] = field(default_factory=Counter)
     """Rule index → events on which its pattern gave up."""
     undecided_at: dict[int, str] = field(default_factory=dict)
@@ -39,8 +43,12 @@ class Tally:
     last_ns: int | None = None
 
     def fail(self, failure: ParseFailure) -> None:
-        """Count a parse failure."""
+        """Count a parse failure; one has spoken for all lines of a binary file."""
         reason = failure.reason
+        if reason == BINARY:
+            self.binary = failure.origin.path
+        elif failure.origin.path == self.binary and reason not in _OF_THE_FILE:
+            return
         if reason not in self.examples and len(self.examples) >= _REASONS_LIMIT:
             reason = "other"
         (self.lost if failure.lost else self.kept)[reason] += 1
