@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,20 @@ def test_standard_input_is_read(run, tmp_path: Path) -> None:
     done = run("scan", "-", *mine, input=AUTH.read_text())
     (finding,) = map(json.loads, done.stdout.splitlines())
     assert finding["events"][0]["origins"][0]["path"] == "-"
+
+
+def test_a_named_pipe_is_read_to_its_end_and_waiting_for_it_is_told(run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(pipe.write_bytes, AUTH.read_bytes())
+        done = run("scan", pipe, "--json")
+        assert written.result(timeout=60)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["totals"]["events"]["linux_auth"] > 1000
+    assert done.stderr == (
+        f"trailhound: {pipe} is a named pipe: reading until a writer has come and all have gone\n"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error(run, tmp_path: Path) -> None:

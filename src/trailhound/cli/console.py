@@ -1,11 +1,14 @@
 """What every command shares: exit codes, messages, progress."""
 
 import argparse
+import os
+import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from trailhound.intake.files import STDIN, InputFile
 from trailhound.sinks.escape import visible
 
 if TYPE_CHECKING:
@@ -27,12 +30,19 @@ def complain(message: str) -> None:
 
 
 @contextmanager
-def progress_bar(title: str, total_bytes: int, *, wanted: bool) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar over bytes on standard error, if that is a terminal.
+def progress_bar(
+    title: str, files: Sequence[InputFile], *, wanted: bool
+) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar over the bytes of files on standard error, if that is a terminal.
+
+    Of input for which a run may have to wait, it says so wherever standard error goes.
 
     Yields:
         What to call with the number of bytes just done.
     """
+    if wanted:
+        for file in files:
+            _tell_waiting(file.path)
     if not wanted or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -55,5 +65,23 @@ def progress_bar(title: str, total_bytes: int, *, wanted: bool) -> Iterator[Call
         console=Console(stderr=True),
         transient=True,
     ) as progress:
-        task = progress.add_task(title, total=total_bytes or None)
+        size = sum(file.size_bytes for file in files)
+        task = progress.add_task(title, total=size or None)
         yield lambda size: progress.advance(task, size)
+
+
+def _tell_waiting(path: str) -> None:
+    if path == STDIN:
+        if sys.stdin is not None and sys.stdin.isatty():
+            complain("reading what is typed here; Ctrl-D ends it")
+        return
+    # `/dev/fd/63` is what a shell makes of `<(command)`: its writer is there.
+    if not path.startswith(("/dev/", "/proc/")) and _is_pipe(path):
+        complain(f"{path} is a named pipe: reading until a writer has come and all have gone")
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False

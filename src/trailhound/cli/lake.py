@@ -126,10 +126,9 @@ def _ingest(options: argparse.Namespace) -> int:
     from trailhound.pipeline.ingest import ingest  # noqa: PLC0415
 
     files = find_inputs(options.paths)
-    size = sum(file.size_bytes for file in files)
     with (
         Writer(Path(options.lake)) as writer,
-        progress_bar("storing", size, wanted=not options.quiet) as progress,
+        progress_bar("storing", files, wanted=not options.quiet) as progress,
     ):
         done = ingest(writer, files, progress)
     if options.json:

@@ -183,8 +183,7 @@ def _explain(options: argparse.Namespace) -> int:
     reports = []
     for rule in rules:
         if files:
-            size = sum(file.size_bytes for file in files)
-            with progress_bar("reading", size, wanted=True) as progress:
+            with progress_bar("reading", files, wanted=True) as progress:
                 views = coverage_against(rule, files, progress)
         else:
             views = coverage(rule)

@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
             if finding.rule.level >= options.level:
                 writer.write(finding)
 
-        with progress_bar("scanning", size, wanted=not options.quiet) as progress:
+        with progress_bar("scanning", files, wanted=not options.quiet) as progress:
             totals = run_scan(scan, deliver, progress)
         writer.close(totals)
     if not sum(totals.events.values()):

@@ -112,13 +112,12 @@ def _run(options: argparse.Namespace) -> int:
     signer = read_signer(key_path(options.ledger, options.key_file, "key"))
     redactor = read_redactor(key_path(options.ledger, options.redaction_key_file, "redaction-key"))
     targets = opened_targets(options.forward, options)
-    size = sum(file.size_bytes for file in files)
     with Ledger(folder, signer) as ledger:
         if ledger.torn_bytes:
             complain(f"{folder}: cut off {ledger.torn_bytes} bytes that a crash left unfinished")
         if ledger.size > ledger.head.size:
             ledger.sign_head(time.time_ns())
-        with progress_bar("sealing", size, wanted=not options.quiet) as progress:
+        with progress_bar("sealing", files, wanted=not options.quiet) as progress:
             report = seal_logs(files, ledger, redactor, time.time_ns, progress)
         head = ledger.sign_head(time.time_ns())
     sent = {place: forward(folder, t) for place, t in zip(options.forward, targets, strict=True)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from trailhound.intake.files import STDIN, InputFile
+from trailhound.intake.files import InputFile
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, RawRecord
 from trailhound.sources import all_sources
@@ -32,7 +32,7 @@ def end_ns(files: Iterable[InputFile]) -> int:
 
 
 def _last_line(file: InputFile) -> bytes:
-    if file.path == STDIN:
+    if not file.size_bytes:  # empty, or a pipe: opened a second time, it waits for another writer
         return b""
     try:
         with open(file.path, "rb") as stream:
