@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from trailhound.cli.main import main
@@ -371,7 +372,16 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert {event["class_uid"] for event in exported} == {6003}
     target = tmp_path / "out.parquet"
     assert run(capsys, "lake", "export", *new, "--to", str(target))[0] == 0
-    assert target.exists()
+    assert duckdb.read_parquet(str(target)).shape[0] > 0
+    code, out, _ = run(capsys, "lake", "export", *new, "--to", str(target), "--until", "2001-01-01")
+    assert (code, out.startswith("0 events written")) == (0, True)
+    assert duckdb.read_parquet(str(target)).shape[0] == 0
+    code, _, err = run(capsys, "lake", "export", *new, "--to", str(tmp_path / "out.txt"))
+    assert (code, "the ending says the form" in err) == (2, True)
+    assert not (tmp_path / "out.txt").exists()
+    for command in (("export", "--to", "-"), ("hold", "case")):
+        code, _, err = run(capsys, "lake", *command, *new, "--source", "k8s")
+        assert (code, "'k8s' is no source" in err) == (2, True)
     assert run(capsys, "lake", "retain", *new, "--keep", "x")[0] == 2
     code, _, err = run(capsys, "lake", "retain", *new, "--keep", "k8s=1")
     assert (code, "'k8s' is no source" in err) == (2, True)

@@ -15,6 +15,8 @@ from trailhound.sinks.wording import plural
 if TYPE_CHECKING:
     from trailhound.lake.lake import Times
 
+_NDJSON = (".ndjson", ".jsonl")
+
 _DESCRIPTION = """\
 Keep events in a lake: a folder of Parquet files by source and day, with who did what to what in
 typed columns, and each record as it was written. Hunt in it with `trailhound hunt`.
@@ -88,7 +90,10 @@ def add_parser(commands: Commands) -> None:
 
     export = add("export", "write events to one Parquet file, or as OCSF events in NDJSON")
     export.add_argument(
-        "--to", required=True, metavar="FILE", help="FILE.parquet, FILE.ndjson, or - for NDJSON"
+        "--to",
+        required=True,
+        metavar="FILE",
+        help="FILE.parquet, FILE.ndjson (or .jsonl), or - for NDJSON",
     )
     export.add_argument("--source", metavar="SOURCE", help="only of this source")
     add_times(export)
@@ -221,16 +226,14 @@ def _compact(options: argparse.Namespace) -> int:
 
 def _retain(options: argparse.Namespace) -> int:
     from trailhound.lake.store import GRACE_S, Writer  # noqa: PLC0415 - loads DuckDB
-    from trailhound.sources import SOURCES  # noqa: PLC0415
 
-    known = {"*", *(source.name for source in SOURCES)}
     policies: list[tuple[str, int | None]] = []
     for text in options.keep:
         source, _, days = text.partition("=")
         if not source or not (days == "ever" or (days.isdecimal() and 0 < int(days) < 100_000)):
             raise TrailhoundError(f"--keep {text!r}: write SOURCE=DAYS, or SOURCE=ever")
-        if source not in known:
-            raise TrailhoundError(f"--keep {text!r}: {source!r} is no source; see `sources`")
+        if source != "*":
+            _refuse_unknown(source, f"--keep {text!r}")
         policies.append((source, None if days == "ever" else int(days)))
     with Writer(_existing(options.lake)) as writer:
         for source, kept in policies:
@@ -256,6 +259,8 @@ def _hold(options: argparse.Namespace) -> int:
     from trailhound.lake.catalogue import Catalogue, Hold  # noqa: PLC0415
 
     times = times_of(options)
+    if options.source:
+        _refuse_unknown(options.source, f"--source {options.source}")
     # Not as the writer: a hold cannot wait until `serve` ends.
     catalogue = Catalogue(_existing(options.lake), writing=True)
     try:
@@ -278,7 +283,16 @@ def _export(options: argparse.Namespace) -> int:
     from trailhound.lake.lake import Lake  # noqa: PLC0415
     from trailhound.sinks.rows import write_documents  # noqa: PLC0415
 
+    if options.to != "-" and not options.to.endswith((".parquet", *_NDJSON)):
+        raise TrailhoundError(
+            f"--to {options.to}: the ending says the form: .parquet, or .ndjson for OCSF events"
+        )
     lake, times = Lake(Path(options.lake)), times_of(options)
+    if options.source is not None:
+        _refuse_unknown(options.source, f"--source {options.source}")
+    if not lake.files():
+        complain(f"the lake {options.lake} is empty")
+        return EXIT_NOTHING_READ
     if options.to.endswith(".parquet"):
         number = to_parquet(lake, Path(options.to), options.source, times)
         print(f"{plural(number, 'event')} written to {visible(options.to)}")
@@ -294,6 +308,13 @@ def _export(options: argparse.Namespace) -> int:
         raise TrailhoundError(f"cannot write {options.to}: {error.strerror}") from None
     print(f"{plural(number, 'event')} written to {visible(options.to)}")
     return 0
+
+
+def _refuse_unknown(source: str, option: str) -> None:
+    from trailhound.sources import SOURCES  # noqa: PLC0415
+
+    if source not in {known.name for known in SOURCES}:
+        raise TrailhoundError(f"{option}: {source!r} is no source; see `trailhound sources`")
 
 
 def _existing(folder: str) -> Path:
