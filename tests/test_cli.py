@@ -287,6 +287,19 @@ def test_a_folder_of_rules_that_may_not_be_entered_is_told(tmp_path: Path) -> No
     assert done.returncode == 1
 
 
+def test_rule_files_that_are_no_files_are_told(run, tmp_path: Path) -> None:
+    rule(tmp_path)
+    gone, pipe = tmp_path / "gone.yml", tmp_path / "pipe.yml"
+    gone.symlink_to("nowhere.yml")
+    os.mkfifo(pipe)
+    done = run("rules", "lint", tmp_path)
+    assert done.stdout == (
+        f"error: {gone}:1:1: a link that leads nowhere\n"
+        f"error: {pipe}:1:1: no plain file\n1 rule, 2 errors, 0 notes\n"
+    )
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("scan", AUTH, "-q"), ("scan", AUTH, "-q", "-f", "ndjson"), ("rules", "list"), ("sources",)],

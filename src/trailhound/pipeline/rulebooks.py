@@ -136,11 +136,15 @@ def _files(path: Path) -> Iterable[RuleFile | RuleError]:
     for error in closed:
         place = _shown(Path(os.fsdecode(error.filename)))
         yield RuleError(place, 1, f"cannot read {place}: {error.strerror}", 1)
-    files = sorted(p for p in found if p.suffix in suffixes and p.is_file())
+    files = sorted(p for p in found if p.suffix in suffixes)
     if not files and not links and not closed:
         ends = ", ".join(sorted(suffixes))
         yield RuleError(_shown(path), 1, f"the folder holds no rule file ({ends})", 1)
     for file in files:
+        if not file.is_file():
+            reason = "no plain file" if file.exists() else "a link that leads nowhere"
+            yield RuleError(_shown(file), 1, reason, 1)
+            continue
         try:
             yield _file(file)
         except TrailhoundError as error:
