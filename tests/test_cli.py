@@ -173,6 +173,29 @@ def test_a_reader_that_goes_away_is_no_error(run, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_any_locale_can_show_any_title_and_name(run, tmp_path: Path) -> None:
+    path = rule(tmp_path, title="Anmeldung für Ägypten 日本")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    for arguments in (
+        ("rules", "list", tmp_path),
+        ("rules", "list", "--json", tmp_path),
+        ("rules", "lint", "--strict", tmp_path),
+        ("rules", "explain", path, "--no-builtin"),
+        ("rules", "convert", path, "--to", "ir"),
+        ("lake", "ingest", path, "--lake", tmp_path / "ä"),
+        ("scan", path),
+    ):
+        done = run(*arguments, env=ascii_only)
+        assert done.returncode in (0, 3)
+        assert "für Ägypten 日本" in done.stdout or arguments[1] == "lint"
+
+
+def test_without_a_command_help_is_shown(run) -> None:
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "trailhound scan /var/log" in done.stderr
+
+
 def test_placeholders_come_from_a_file(run, tmp_path: Path) -> None:
     staff = tmp_path / "values.yml"
     staff.write_text("staff: [nobody, deploy]\n")

@@ -121,8 +121,6 @@ def _run(options: argparse.Namespace) -> int:
     if not lake.files():
         complain(f"the lake {options.lake} is empty")
         return EXIT_NOTHING_READ
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
     if options.sql is not None:
         found = _sql(lake, options)
     elif options.rule:

@@ -57,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     named = [name for name in _COMMANDS if name in given[:1]]
+    if hasattr(sys.stdout, "reconfigure"):
+        # Titles, names of files and logs need not fit the locale, and JSON is UTF-8.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+    if not given:
+        parser().print_help(sys.stderr)
+        complain("name a command")
+        return EXIT_USAGE
     try:
         options = parser(named or _COMMANDS).parse_args(given)
         code: int = options.run(options)

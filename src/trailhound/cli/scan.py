@@ -150,8 +150,6 @@ def _run(options: argparse.Namespace) -> int:
 @contextmanager
 def _opened(path: str | None) -> Iterator[TextIO]:
     if path is None or path == "-":
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
         yield sys.stdout
         return
     try:
