@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 from trailhound.lake.lake import Lake, Times
 from trailhound.ledger.audit import audit, leaves
 from trailhound.ledger.keys import read_verifier
+from trailhound.ledger.log import kept_record
 from trailhound.model.events import Event
-from trailhound.pipeline.sealing import kept_record
 
 
 def free_port() -> int:

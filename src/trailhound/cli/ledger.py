@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+from trailhound.cli import ledger_retain
 from trailhound.cli.console import EXIT_FINDINGS, Commands, complain
 from trailhound.cli.seal import add_forward_options, add_key_options, key_path, opened_targets
 from trailhound.model.errors import TrailhoundError
@@ -94,6 +95,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_forward_options(forward)
     forward.set_defaults(run=_forward)
+    ledger_retain.add_parsers(actions)
 
 
 # As in `cli/verify.py`: cryptography is loaded only where it is needed.

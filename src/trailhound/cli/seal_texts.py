@@ -8,11 +8,14 @@ import orjson
 from trailhound.ledger.audit import Audit, Problem
 from trailhound.ledger.checkpoints import Head
 from trailhound.ledger.cloudtrail_digests import DigestReport
+from trailhound.ledger.release import Release
 from trailhound.model.records import ParseFailure
 from trailhound.pipeline.sealed_findings import CheckedFinding
 from trailhound.pipeline.sealing import CompareReport, LogDifference, SealReport
 from trailhound.sinks.escape import visible
-from trailhound.sinks.wording import plural
+from trailhound.sinks.wording import plural, rfc3339
+
+_RANGES_SHOWN = 3
 
 
 def seal_report(report: SealReport, head: Head, sent: Mapping[str, int], *, as_json: bool) -> str:
@@ -62,6 +65,7 @@ def audit_report(
             "heads": len(audit.heads),
             "entries": audit.size,
             "records_checked": audit.records_checked,
+            "let_go": [_release_document(one) for one in audit.released],
             "problem_count": audit.problem_count,
             "problems": [_problem_document(one) for one in audit.problems],
             **extra,
@@ -86,6 +90,7 @@ def audit_report(
     )
     if audit.records_checked:
         lines.append(f"{audit.records_checked:,} kept records held against their entries")
+    lines += map(_release_line, audit.released)
     lines += problem_lines(audit.problems, audit.problem_count)
     if compared is not None:
         lines.append(f"{plural(compared.compared, 'record')} of logs compared with what was sealed")
@@ -99,6 +104,28 @@ def audit_report(
         lines += _failure_lines(compared.failures)
         lines += _difference_lines(compared.differences)
     return "\n".join(lines)
+
+
+def _release_line(release: Release) -> str:
+    kept = ", ".join(f"{plural(d, 'day')} ({visible(n)})" for n, d in release.keep_days.items())
+    return (
+        f"let go by retention {rfc3339(release.released_ns)}: records of "
+        f"{_ranges(release.ranges)}, kept for {kept}; their hashes are there"
+    )
+
+
+def _release_document(release: Release) -> dict[str, Any]:
+    return {
+        "time": rfc3339(release.released_ns),
+        "keep_days": {visible(name): days for name, days in release.keep_days.items()},
+        "entries": [{"first": first, "last": last} for first, last in release.ranges],
+    }
+
+
+def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    shown = ", ".join(f"{first:,} to {last:,}" for first, last in ranges[:_RANGES_SHOWN])
+    more = len(ranges) - _RANGES_SHOWN
+    return f"entries {shown}" + (f" and {more:,} more ranges" if more > 0 else "")
 
 
 def digest_report(report: DigestReport, *, as_json: bool) -> str:

@@ -258,8 +258,8 @@ def _findings(options: argparse.Namespace) -> int:
     from trailhound.cli import seal_texts  # noqa: PLC0415
     from trailhound.ledger.audit import newest_head  # noqa: PLC0415
     from trailhound.ledger.keys import read_verifier  # noqa: PLC0415
+    from trailhound.ledger.log import kept_record  # noqa: PLC0415
     from trailhound.pipeline.sealed_findings import check_findings  # noqa: PLC0415
-    from trailhound.pipeline.sealing import kept_record  # noqa: PLC0415
 
     verifier = read_verifier(options.key)
     more = []

@@ -13,14 +13,17 @@ from msgspec import Struct
 
 from trailhound.ledger.checkpoints import Head, ProofError, open_head
 from trailhound.ledger.differences import first_difference
-from trailhound.ledger.leaf import EntryError, Leaf, parse_leaf
+from trailhound.ledger.leaf import Leaf, parse_leaf
 from trailhound.ledger.log import CHECKPOINT, HEADS, fetch_from, unpack_records
 from trailhound.ledger.merkle import HASH_BYTES, leaf_hash
 from trailhound.ledger.notes import NoteError, Verifier
+from trailhound.ledger.release import MARK, Release
 from trailhound.ledger.tiles import RECORDS, WIDTH, Frontier, Missing, Tile, TileReader
 from trailhound.model.errors import TrailhoundError
 
 _PROBLEMS_KEPT = 1000
+_EMPTY = hashlib.sha256(b"").digest()
+"""Of the record that stands for an entry which is no record."""
 
 
 class Problem(Struct, frozen=True):
@@ -46,6 +49,9 @@ class Audit(Struct, frozen=True, kw_only=True):
     """Of each size the newest head whose signature is right."""
     records_checked: int
     """Kept records that were held against their entries."""
+    released: tuple[Release, ...] = ()
+    """Entries that let records go which are not there; whose they are, and that they were due, is
+    checked."""
     problems: tuple[Problem, ...]
     problem_count: int
     """All of them; of many only the first are kept."""
@@ -72,12 +78,14 @@ def audit(folder: Path, verifier: Verifier) -> Audit:
     findings = _Findings()
     heads = _heads(folder, verifier, findings)
     size = heads[-1].size if heads else 0
-    checked = _Walk(folder, size, heads, findings).run()
+    walk = _Walk(folder, size, heads, findings)
+    checked = walk.run()
     return Audit(
         name=verifier.name,
         size=size,
         heads=tuple(heads),
         records_checked=checked,
+        released=tuple(walk.released.values()),
         problems=tuple(findings.kept),
         problem_count=findings.count,
     )
@@ -118,11 +126,15 @@ def last_signed(folder: Path, verifier: Verifier) -> Head:
 
 
 def leaves(folder: Path, size: int) -> Iterator[tuple[int, Leaf]]:
-    """Yield the leaves of a ledger that was audited. Raises `TrailhoundError`."""
+    """Yield the leaves of a ledger that was audited, each with its index.
+
+    Raises `TrailhoundError`.
+    """
     reader = TileReader(fetch_from(folder), size)
     for index in range(-(-size // WIDTH)):
         for at, entry in enumerate(reader.bundle(index), index * WIDTH):
-            yield at, parse_leaf(entry)
+            if not entry.startswith(MARK):
+                yield at, parse_leaf(entry)
 
 
 def _head_files(folder: Path) -> list[Path]:
@@ -172,6 +184,9 @@ class _Walk:
         self._due = next(self._heads, None)
         self._findings = findings
         self._keeps = (folder / RECORDS).is_dir()
+        self._releases: list[tuple[int, Release]] | None = None
+        self.released: dict[int, Release] = {}
+        """Index of an entry → what it says, of those by which records are not there."""
         # Two trees: as the entries have it, and as the tiles of leaf hashes have it.
         self._entries = Frontier()
         self._tiles = Frontier()
@@ -281,26 +296,78 @@ class _Walk:
         path = Tile(RECORDS, index, width).path
         first = index * WIDTH
         data = self._reader.record_bundle(index)
+        if data is None and width == WIDTH and self._was_let_go(first, entries):
+            return 0
         records = None if data is None else unpack_records(data)
         if records is None:
             state = "is missing" if data is None else "is damaged"
             detail = f"{state}: records {first} to {first + width - 1}"
             self._findings.add("missing", path, detail, first)
             return 0
-        known: list[Leaf] = []
-        for entry in entries:
-            try:
-                known.append(parse_leaf(entry))
-            except EntryError as error:
-                at = first + len(known)
-                self._findings.add("altered", f"entry {at}", str(error), at)
-                return 0
-        wanted = [bytes.fromhex(leaf.sha256) for leaf in known]
+        known = self._parsed(first, entries)
+        if known is None:
+            return 0
+        wanted = [bytes.fromhex(leaf.sha256) if leaf else _EMPTY for leaf in known]
         found = [hashlib.sha256(record).digest() for record in records]
         difference = first_difference(wanted, found)
         if difference is not None:
             at = min(difference.index, width - 1)
-            where = f"record {first + at} ({known[at].source}:{known[at].place})"
+            leaf = known[at]
+            where = f"record {first + at}" + (f" ({leaf.source}:{leaf.place})" if leaf else "")
             detail = f"in {path}, by the hash in its entry"
             self._findings.add(difference.change.value, where, detail, first + at)
         return width
+
+    def _parsed(self, first: int, entries: list[bytes]) -> list[Leaf | None] | None:
+        """Return the leaves of a bundle, None for what lets records go; None where one is none."""
+        known: list[Leaf | None] = []
+        for entry in entries:
+            try:
+                release = Release.parse(entry) if entry.startswith(MARK) else None
+                known.append(None if release else parse_leaf(entry))
+            except TrailhoundError as error:
+                at = first + len(known)
+                self._findings.add("altered", f"entry {at}", str(error), at)
+                return None
+        return known
+
+    def _was_let_go(self, first: int, entries: list[bytes]) -> bool:
+        """Whether an entry let these records go; says so where they were not due."""
+        if self._releases is None:
+            self._releases = self._read_releases(first // WIDTH)
+        covering = [
+            (at, release)
+            for at, release in self._releases
+            if release.covers(first, first + WIDTH - 1)
+        ]
+        known = self._parsed(first, entries) if covering else None
+        if known is None:
+            return False
+        for at, release in covering:
+            early = [
+                number
+                for number, leaf in enumerate(known, first)
+                if leaf is not None and not release.was_due(leaf.source, leaf.received_ns)
+            ]
+            if not early:
+                self.released[at] = release
+                return True
+        detail = (
+            f"entry {at} let records {first} to {first + WIDTH - 1} go, of which {early[0]} was "
+            "not older than it says that they are kept"
+        )
+        self._findings.add("deleted", f"record {early[0]}", detail, early[0])
+        return True
+
+    def _read_releases(self, bundle: int) -> list[tuple[int, Release]]:
+        """Return what lets records go; it stands behind them. The walk comes by and checks it."""
+        found = []
+        for index in range(bundle, -(-self._size // WIDTH)):
+            try:
+                entries = self._reader.bundle(index)
+            except Missing:
+                continue
+            for at, entry in enumerate(entries, index * WIDTH):
+                if entry.startswith(MARK) and (release := Release.parse(entry)) is not None:
+                    found.append((at, release))
+        return found

@@ -21,7 +21,8 @@ from trailhound.ledger.log import (
     head_path,
     read_settings,
 )
-from trailhound.ledger.tiles import Missing, tiles_of
+from trailhound.ledger.retention import released
+from trailhound.ledger.tiles import RECORDS, Missing, tiles_of
 from trailhound.model.errors import TrailhoundError
 
 _STATE = "forwarding"
@@ -112,11 +113,14 @@ def _send(
 
 def _due(folder: Path, state: State, head: Head, *, keeps: bool) -> Iterator[tuple[str, bytes]]:
     fetch = fetch_from(folder)
+    gone = released(folder)
     if not state.head:
         for path in (SETTINGS, PUBLIC_KEY):
             yield path, fetch(path) or b""
     for tile in tiles_of(head.size, state.size, records=keeps):
         data = fetch(tile.path)
+        if data is None and tile.kind == RECORDS and gone.has(tile.index):
+            continue
         if data is None:
             raise Missing(tile, "is missing in the ledger")
         yield tile.path, data

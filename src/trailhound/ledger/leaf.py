@@ -69,13 +69,13 @@ class Leaf(Struct, frozen=True, kw_only=True):
     def encode(self) -> bytes:
         """The entry."""
         text = (
-            f"{VERSION}\nsource {_written(self.source)}\nplace {_written(self.place)}\n"
+            f"{VERSION}\nsource {written(self.source)}\nplace {written(self.place)}\n"
             f"received {self.received_ns}\nsha256 {self.sha256}\n"
         )
         if self.redacted:
             text += f"redacted {self.redacted} {self.tables} {self.masked_sha256}\n"
             text += "".join(
-                f"path {_written(path, _PATH_LIMIT)}\n" for path in self.paths[:PATHS_LISTED]
+                f"path {written(path, _PATH_LIMIT)}\n" for path in self.paths[:PATHS_LISTED]
             )
         return text.encode()
 
@@ -107,7 +107,7 @@ def leaf_entry(record: Redacted, *, source: str, place: str, received_ns: int) -
     digest = hashlib.sha256(record.data).hexdigest()
     if not record.paths:  # the many: written without the detour through a Leaf
         return (
-            f"{VERSION}\nsource {_written(source)}\nplace {_written(place)}\n"
+            f"{VERSION}\nsource {written(source)}\nplace {written(place)}\n"
             f"received {received_ns}\nsha256 {digest}\n"
         ).encode()
     return Leaf(
@@ -134,10 +134,10 @@ def parse_leaf(entry: bytes) -> Leaf:
         found = None
     if found is None:
         raise EntryError(f"no entry of the form {VERSION}: it begins {entry[:40]!r}")
-    paths = tuple(_read(line[5:]) for line in (found["paths"] or "").splitlines())
+    paths = tuple(read_text(line[5:]) for line in (found["paths"] or "").splitlines())
     leaf = Leaf(
-        source=_read(found["source"]),
-        place=_read(found["place"]),
+        source=read_text(found["source"]),
+        place=read_text(found["place"]),
         received_ns=int(found["received"]),
         sha256=found["sha256"],
         redacted=int(found["count"] or 0),
@@ -150,7 +150,8 @@ def parse_leaf(entry: bytes) -> Leaf:
     return leaf
 
 
-def _written(text: str, limit: int = _TEXT_LIMIT) -> str:
+def written(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """Return text as an entry has it: cut, and all but printable ASCII percent-encoded."""
     if len(text) <= limit and _PLAIN.fullmatch(text):
         return text
     try:
@@ -160,5 +161,6 @@ def _written(text: str, limit: int = _TEXT_LIMIT) -> str:
     return quote(data, safe=_SAFE)
 
 
-def _read(text: str) -> str:
+def read_text(text: str) -> str:
+    """Return the text that `written` made this of."""
     return unquote(text, errors="surrogateescape")

@@ -70,9 +70,9 @@ def create(folder: Path, signer: Signer, *, keep_records: bool) -> None:
         if any(folder.iterdir()):
             raise TrailhoundError(f"{folder} is not empty")
         settings = Settings(1, signer.verifier.name, keep_records)
-        _durable(folder / PUBLIC_KEY, f"{signer.verifier}\n".encode())
+        write_durable(folder / PUBLIC_KEY, f"{signer.verifier}\n".encode())
         Journal.begin(folder / _JOURNAL, 0).close()
-        _durable(folder / SETTINGS, msgspec.json.encode(settings) + b"\n")
+        write_durable(folder / SETTINGS, msgspec.json.encode(settings) + b"\n")
         sync_folder(folder)
     except OSError as error:
         raise TrailhoundError(f"cannot make a ledger in {folder}: {error.strerror}") from None
@@ -159,10 +159,10 @@ class Ledger:
             note = sign_head(head, self._signer)
             kept = self.folder / head_path(head)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            _durable(kept, note)
+            write_durable(kept, note)
             for folder in (kept.parent, self.folder / HEADS, self.folder):
                 sync_folder(folder)
-            _durable(self.folder / CHECKPOINT, note)
+            write_durable(self.folder / CHECKPOINT, note)
             sync_folder(self.folder)
             before, self.head = self.head, head
             if before.size == head.size:
@@ -191,17 +191,14 @@ class Ledger:
         return TileReader(lambda path: fresh.get(path) or stored(path), self.size)
 
     def record(self, index: int) -> bytes | None:
-        """Return a record as it was sealed; None where the ledger keeps none.
+        """Return a record as it was sealed; None where the ledger keeps none, or let it go.
 
         Raises `TrailhoundError` where it cannot be read.
         """
         at = index - (self.size - len(self._records))
         if at >= 0 and self.settings.keep_records:
             return self._records[at]
-        data = fetch_from(self.folder)(Tile(RECORDS, index // WIDTH).path)
-        records = None if data is None else unpack_records(data)
-        at = index % WIDTH
-        return records[at] if records is not None and at < len(records) else None
+        return kept_record(self.folder, self.size, index)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -367,6 +364,20 @@ def unpack_records(data: bytes) -> list[bytes] | None:
     return records
 
 
+def kept_record(folder: Path, size: int, index: int) -> bytes | None:
+    """Return a sealed record from the files of a ledger; None where it is not there.
+
+    Args:
+        folder: of the ledger, or of what was forwarded of it.
+        size: its entries, under a head.
+        index: of the record's entry.
+    """
+    data = TileReader(fetch_from(folder), size).record_bundle(index // WIDTH)
+    records = None if data is None else unpack_records(data)
+    at = index % WIDTH
+    return records[at] if records is not None and at < len(records) else None
+
+
 def fetch_from(folder: Path) -> Fetch:
     """Return what reads files below a folder: a ledger, or what was forwarded of one."""
 
@@ -381,7 +392,7 @@ def fetch_from(folder: Path) -> Fetch:
     return fetch
 
 
-def _durable(path: Path, data: bytes) -> None:
+def write_durable(path: Path, data: bytes) -> None:
     """Write a file so that after a crash the old content is there or the new one, whole."""
     fresh = path.with_name(f"{path.name}.new")
     with open(fresh, "wb") as stream:

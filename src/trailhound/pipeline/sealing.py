@@ -16,9 +16,8 @@ from trailhound.intake.files import STDIN, InputFile, read_blocks
 from trailhound.ledger.audit import leaves
 from trailhound.ledger.differences import Change, Difference, first_difference, what_changed
 from trailhound.ledger.leaf import Leaf, Sealed, leaf_entry
-from trailhound.ledger.log import Ledger, fetch_from, unpack_records
+from trailhound.ledger.log import Ledger, kept_record
 from trailhound.ledger.redaction import Redacted, Redactor, blanked
-from trailhound.ledger.tiles import WIDTH, TileReader
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.records import ParseFailure, RawRecord
 
@@ -262,14 +261,6 @@ def compare_logs(
                     )
                 )
     return report
-
-
-def kept_record(folder: Path, size: int, index: int) -> bytes | None:
-    """Return a sealed record from the ledger; None where it keeps none."""
-    data = TileReader(fetch_from(folder), size).record_bundle(index // WIDTH)
-    records = None if data is None else unpack_records(data)
-    at = index % WIDTH
-    return records[at] if records is not None and at < len(records) else None
 
 
 def _detail(

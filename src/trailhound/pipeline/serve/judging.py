@@ -233,10 +233,14 @@ class Judge:
     def keep_house(self) -> None:
         """Sign a head, merge files, delete what is due; each if it is time to."""
         now_s, now_ns = time.monotonic(), time.time_ns()
-        if self._sealer is not None and self._sealer.sign_if_due(now_s, now_ns):
-            self._forwarding.notify()
+        old_ns = min(now_ns, self._time_ns or now_ns)
+        if self._sealer is not None:
+            keep_days = self._settings.ledger.keep_days
+            gone = self._sealer.retain_if_due(keep_days, now_s, old_ns)
+            if self._sealer.sign_if_due(now_s, now_ns) or gone:
+                self._forwarding.notify()
         if self._lake is not None:
-            self._lake.keep_house(now_s, min(now_ns, self._time_ns or now_ns))
+            self._lake.keep_house(now_s, old_ns)
 
     def close(self) -> None:
         """End: everything is kept; what is sealed gets its head."""

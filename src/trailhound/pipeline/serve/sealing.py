@@ -4,10 +4,12 @@ The place of a leaf is the number of its record in the queue. Numbers only grow,
 says how far the ledger has come: what a crash has read again below it is there already.
 """
 
+import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,6 +20,8 @@ from trailhound.ledger.log import SETTINGS, Ledger, create
 from trailhound.ledger.merkle import prove_inclusion
 from trailhound.ledger.notes import Signer
 from trailhound.ledger.redaction import Redacted
+from trailhound.ledger.release import Release
+from trailhound.ledger.retention import finish, released, retain
 from trailhound.ledger.tiles import WIDTH, TileReader
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
@@ -26,10 +30,12 @@ from trailhound.pipeline.serve.settings import Settings
 from trailhound.sinks.evidence import DOCUMENT_LIMIT_BYTES, DOCUMENTS_SHOWN
 
 Redact = Callable[[bytes], Redacted]
+_RETAIN_S = 600.0
 _PROVEN_LIMIT = 256
 """Records of one finding that are proven at most."""
 _UNSIGNED_LIMIT = 65_536
 """Entries that wait for a head at most: the ledger reads as many again when it is opened."""
+_log = logging.getLogger(__name__)
 
 
 class Numbered(Struct, frozen=True):
@@ -106,6 +112,10 @@ class Sealer:
         self._signed_s: float | None = None
         self._read: tuple[TileReader, str] | None = None
         self._last = _number(ledger.reader(), ledger.size - 1) if ledger.size else 0
+        self._retained_s: float | None = None
+        self._cursor = 0
+        finish(ledger, time.time_ns())
+        self._releases = released(ledger.folder).count
 
     @property
     def folder(self) -> Path:
@@ -167,6 +177,28 @@ class Sealer:
         if self._ledger.size > self._ledger.head.size:
             self._ledger.sign_head(now_ns)
 
+    def retain_if_due(self, keep_days: Mapping[str, int], now_s: float, now_ns: int) -> int:
+        """Let records go that are older than they are kept, if it is time to; return how many.
+
+        Args:
+            keep_days: source → days; see `retain`.
+            now_s: a clock that only goes forward, seconds.
+            now_ns: by which records are old, UTC nanoseconds; must not be ahead of the time.
+        """
+        if self._retained_s is not None and now_s - self._retained_s < _RETAIN_S:
+            return 0
+        self._retained_s = now_s
+        done = retain(self._ledger, keep_days, now_ns, cursor=self._cursor)
+        self._cursor = done.cursor
+        self._releases = released(self.folder).count
+        if done.records or done.held:
+            _log.info(
+                "ledger: %d records were older than they are kept, and are let go; %d are held",
+                done.records,
+                done.held,
+            )
+        return done.records
+
     def index_of(self, reader: TileReader, number: int) -> int | None:
         """Return the index of the leaf of a record; None where it was left out, or came before.
 
@@ -174,10 +206,11 @@ class Sealer:
         """
         if not 0 < number <= self._last:
             return None
-        # Between two leaves lie at least as many numbers as leaves.
+        # Between two leaves lie at least as many numbers as leaves. An entry that lets records go
+        # has the number of the one before it.
         size = reader.size
-        high = min(number - 1, size - 1)
-        low = max(0, number - 1 - (self._last - size))
+        high = min(number - 1 + self._releases, size - 1)
+        low = max(0, number - 1 - (self._last - (size - self._releases)))
         while low < high:
             middle = (low + high) // 2
             if _number(reader, middle) < number:
@@ -244,8 +277,9 @@ class Sealer:
 
 
 def _number(reader: TileReader, index: int) -> int:
+    entry = reader.bundle(index // WIDTH)[index % WIDTH]
     try:
-        return int(parse_leaf(reader.bundle(index // WIDTH)[index % WIDTH]).place)
+        return int((Release.parse(entry) or parse_leaf(entry)).place)
     except (EntryError, ValueError):
         raise TrailhoundError(
             f"entry {index} of the ledger is no record of a queue: `serve` needs one of its own"

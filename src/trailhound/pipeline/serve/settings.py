@@ -38,6 +38,12 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Private key that signs. Empty: beside the ledger, `ledger.key`. Made if missing."""
     keep_records: bool = True
     """Whether a ledger that is made keeps the redacted records beside their hashes."""
+    keep_days: Annotated[
+        dict[str, Annotated[int, msgspec.Meta(ge=1, le=36500)]], msgspec.Meta(max_length=20)
+    ] = {}
+    """Sender → days for which its records are kept; `forward/*` stands for all that begin so, and
+    `"*"` for those not named. Of a record that is let go the hash stays. A sender of which nothing
+    is said is kept for ever."""
     head_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 60
     """How often a head is signed, whether anything came or not."""
     forward: tuple[str, ...] = ()
