@@ -67,7 +67,7 @@ def alive(
 def test_gates_hold_back_only_what_cannot_match(
     rules: list[Predicate], document: dict[str, object], joint: bool, dull: set[Path]
 ) -> None:
-    candidates = [Candidate(i, rule, matcher(rule)) for i, rule in enumerate(rules)]
+    candidates = [Candidate(i, rule) for i, rule in enumerate(rules)]
     matching = {rule.index for rule in candidates if rule.matches(document)}
     assert matching <= alive(candidates, document, DISCRIMINATORS if joint else (), dull)
 
@@ -109,7 +109,7 @@ def test_a_time_compared_as_a_number_is_gated_by_its_year(
 ) -> None:
     at = Field("t", (("t",),), (Step("time", ("ns",)),))
     rule = Compare(at, Equals("0", cased=True))
-    candidate = Candidate(0, rule, matcher(rule))
+    candidate = Candidate(0, rule)
     assert candidate.matches({"t": stamp}) == matches
     assert alive([candidate], {"t": stamp}, DISCRIMINATORS) == ({0} if may else set())
 

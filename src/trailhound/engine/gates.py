@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import re2
 
-from trailhound.engine.match import Matcher
+from trailhound.engine.match import Matcher, matcher
 from trailhound.engine.tests import Check, GaveUp, any_of, literals_of, needs_backtracking, utf8
 from trailhound.engine.texts import text_of
 from trailhound.engine.values import folded_text
@@ -63,17 +63,22 @@ def is_short(values: Iterable[Any]) -> bool:
 
 
 class Candidate:
-    """A compiled rule, as the gates and the match loop see it."""
+    """A rule as the gates and the match loop see it; compiled when it is first asked."""
 
     __slots__ = ("asks", "index", "matches", "predicate")
 
-    def __init__(self, index: int, predicate: Predicate, matches: Matcher) -> None:
+    def __init__(self, index: int, predicate: Predicate) -> None:
         self.index = index
         """Position of the rule in the plan."""
         self.predicate = predicate
-        self.matches = matches
+        self.matches: Matcher = self._first
         self.asks = program_of(predicate) is not None
         """Whether a match is to be asked of a program."""
+
+    def _first(self, document: Any) -> bool:
+        # Most rules of a large set are never asked.
+        self.matches = matcher(self.predicate)
+        return self.matches(document)
 
 
 def program_of(predicate: Predicate) -> PythonCall | None:

@@ -15,6 +15,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trailhound.engine.tests import needs_backtracking
 from trailhound.engine.texts import text_of
@@ -69,6 +70,7 @@ _BREAKS_IN_OBJECTS = re.compile(r"""[^ -~]|["\\&<>'{}\[\],]""")
 a key and its value stands behind a quote, so only one that begins a piece may be one."""
 _NUMBER = re.compile(r"[-+.0-9einfa]*")
 _WORDS = "true false null none"
+_ESCAPES = {code: f"\\{chr(code)}" for code in range(128) if not chr(code).isalnum()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +236,13 @@ def _is_bare(text: str) -> bool:
 
 def _escaped(text: str) -> Pattern:
     # Beside letters and digits, escape all: both engines take that for the character itself.
-    return re.sub(r"([^A-Za-z0-9])", r"\\\1", text).encode()
+    return text.translate(_ESCAPES).encode()
 
 
 # --- the key, and the value behind it -------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)  # many rules ask for the same fields
 def _key_of(field: Field) -> Need | None:
     """A need that is met wherever the field is there."""
     if field.via:

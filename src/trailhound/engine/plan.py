@@ -8,7 +8,7 @@ from typing import Any
 
 from trailhound.engine.explain import Explainer, explainer
 from trailhound.engine.gates import Candidate, Gate, Gates, gates_for, program_of
-from trailhound.engine.match import check_patterns, matcher
+from trailhound.engine.match import check_patterns
 from trailhound.engine.output import Said, speaker
 from trailhound.engine.values import Getter, getter
 from trailhound.engine.windows.contract import AnyFold
@@ -55,9 +55,9 @@ class ViewPlan:
 
     @cached_property
     def rules(self) -> tuple[Candidate, ...]:
-        """Its rules, compiled; but for those that hold of nothing, which would read every event."""
+        """Its rules, but for those that hold of nothing, which would read every event."""
         return tuple(
-            Candidate(index, node, matcher(node))
+            Candidate(index, node)
             for index, node in self.predicates
             if not (isinstance(node, Or) and not node.items)
         )
@@ -134,6 +134,8 @@ class Plan:
     _joined: dict[tuple[str, tuple[str, ...]], ViewPlan | None] = field(default_factory=dict)
     _explainers: dict[int, Explainer] = field(default_factory=dict)
     _speakers: dict[int, Callable[[Any], Said]] = field(default_factory=dict)
+    feeders: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    """Rule index → what its hits feed, prepared; filled by `engine.windows.feeding`."""
 
     def reading(self, source: str, views: tuple[str, ...]) -> ViewPlan | None:
         """Return the rules that read a document of these views; None where there are none.
@@ -176,6 +178,7 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
     errors: list[RuleError] = []
     homeless: list[int] = []
     grouped: dict[tuple[str, str], list[tuple[int, Predicate]]] = {}
+    served: dict[LogSource, list[tuple[str, str]]] = {}
     for index, rule in enumerate(rules):
         if rule.predicate is None:
             continue
@@ -187,7 +190,9 @@ def make_plan(rules: Sequence[Rule], sources: Sequence[SourceShape]) -> Plan:
             continue
         if not rule.enabled:
             continue
-        targets = _targets(rule.logsource, sources)
+        targets = served.get(rule.logsource)
+        if targets is None:
+            targets = served[rule.logsource] = _targets(rule.logsource, sources)
         if not targets:
             homeless.append(index)
         for target in targets:
