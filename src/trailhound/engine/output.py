@@ -1,6 +1,7 @@
 """What a rule says of an event: the text of its output, with the event's values in it."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,14 +69,18 @@ def speaker(output: Output) -> Callable[[Any], Said]:
     levels = [(entry.level, matcher(entry.when)) for entry in output.levels]
 
     def say(document: Any) -> Said:
+        known = _Filled.of(document)
         values: list[str] = []
         words: list[str] = []
         for part in parts:
             if isinstance(part, str):
                 words.append(part)
-            else:
-                values.append(part(document))
-                words.append(values[-1])
+                continue
+            value = known.get(part)
+            if value is None:
+                value = known[part] = part(document)
+            values.append(value)
+            words.append(value)
         text = "".join(words)
         if len(text) > _TEXT_LIMIT:
             text = text[:_TEXT_LIMIT] + "…"
@@ -84,6 +89,21 @@ def speaker(output: Output) -> Callable[[Any], Said]:
         return Said(text, told, _level(levels, document))
 
     return say
+
+
+class _Filled:
+    """The slots of the document that was asked for last: many rules have the same ones."""
+
+    last: tuple[Any, dict[Callable[[Any], str], str]] = None, {}
+
+    @classmethod
+    def of(cls, document: Any) -> dict[Callable[[Any], str], str]:
+        """Return what is known of a document, to be added to."""
+        before, slots = cls.last
+        if before is not document:
+            slots = {}
+            cls.last = document, slots
+        return slots
 
 
 def _level(levels: Sequence[tuple[Level, Matcher]], document: Any) -> Level | None:
@@ -97,6 +117,12 @@ def _level(levels: Sequence[tuple[Level, Matcher]], document: Any) -> Level | No
 
 
 def _reader(slot: Slot) -> Callable[[Any], str]:
+    # In a condition 1 and true are equal, and yet not the same.
+    shared = all(reading.when is None for reading in slot.readings)
+    return _shared_reader(slot) if shared else _own_reader(slot)
+
+
+def _own_reader(slot: Slot) -> Callable[[Any], str]:
     readings = []
     for reading in slot.readings:
         holds = matcher(reading.when) if reading.when is not None else None
@@ -114,6 +140,9 @@ def _reader(slot: Slot) -> Callable[[Any], str]:
         return ABSENT
 
     return read
+
+
+_shared_reader = lru_cache(maxsize=4096)(_own_reader)
 
 
 def _values(value: Field | str, *, listed: bool) -> Callable[[Any], list[Any]]:

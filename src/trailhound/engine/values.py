@@ -38,22 +38,23 @@ def getter(field: Field) -> Getter:
     return read_all
 
 
+@lru_cache(maxsize=4096)
 def presence(field: Field) -> Callable[[Any], bool]:
     """Return a function that tells whether a field is there, null and empty lists included."""
-    if field.via:
-        read = nodes(field)
-        return lambda document: bool(read(document))
-    walks = [_walker(path) for path in field.paths]
-    return lambda document: any(True for walk in walks for _ in walk(document))
+    read = nodes(field)
+    return lambda document: bool(read(document))
 
 
+@lru_cache(maxsize=4096)
 def nodes(field: Field) -> Getter:
     """Return a function to what stands at a field, with lists left whole."""
-    walks = [_walker(path) for path in field.paths]
+    reads = [_nodes_at(path) for path in field.paths]
     if field.via:
         take = taken(field.via)
-        return lambda document: take([node for walk in walks for node in walk(document)])
-    return lambda document: [node for walk in walks for node in walk(document)]
+        return lambda document: take([node for read in reads for node in read(document)])
+    if len(reads) == 1:
+        return reads[0]
+    return lambda document: [node for read in reads for node in read(document)]
 
 
 def leaves(document: Any) -> Iterator[str]:
@@ -142,9 +143,23 @@ def _path_getter(path: Path) -> Getter:
 
         walk = _walker(path)
         return read_two
+    read = _nodes_at(path)
+
+    def read_deep(document: Any) -> list[Any]:
+        found = read(document)
+        if len(found) == 1 and not isinstance(found[0], list | tuple):
+            return found
+        return [value for node in found for value in _flat(node)]
+
+    return read_deep
+
+
+@lru_cache(maxsize=4096)
+def _nodes_at(path: Path) -> Getter:
+    """Return a function to what stands at a path, with lists left whole."""
     walk = _walker(path)
     if not path:
-        return _flat
+        return walk
     *outer, last = path
     # What stands further down may also stand under a key with dots in it.
     steps = [
@@ -152,7 +167,7 @@ def _path_getter(path: Path) -> Getter:
         for at, step in enumerate(outer)
     ]
 
-    def read_deep(document: Any) -> list[Any]:
+    def read(document: Any) -> list[Any]:
         node = document
         for step, dotted in steps:
             if not isinstance(node, dict) or any(map(node.__contains__, dotted)):
@@ -161,12 +176,10 @@ def _path_getter(path: Path) -> Getter:
         else:
             if isinstance(node, dict):
                 value = node.get(last, _ABSENT)
-                if value is _ABSENT:
-                    return []
-                return _flat(value) if isinstance(value, list | tuple) else [value]
-        return [value for node in walk(document) for value in _flat(node)]
+                return [] if value is _ABSENT else [value]
+        return walk(document)
 
-    return read_deep
+    return read
 
 
 def _walker(path: Path) -> Callable[[Any], list[Any]]:

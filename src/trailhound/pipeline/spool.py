@@ -2,8 +2,11 @@
 
 import heapq
 import pickle
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -13,9 +16,16 @@ from trailhound.model.events import Event
 _RUN_BYTES = 32 * 1024 * 1024
 _READ_AHEAD = 64
 _LENGTH_BYTES = 8
+_FEED_BYTES = 400
+"""What a feed takes in memory, without its texts."""
+_EVENTS_AT_HAND = 64
+_AT_HAND_LIMIT_BYTES = 65_536
+"""A larger event is read again each time."""
 
-_Entry = tuple[int, str, str, bytes]
-"""(event time, event uid, place, feeds): what is sorted. Of copies, the first place counts."""
+_Entry = tuple[int, str, str, int, tuple[Feed, ...]]
+"""(event time, event uid, place, where the event is kept, feeds). Sorted by the first three: of
+copies, the first place counts; feeds of one event stay in the order of the plan."""
+_ORDER = itemgetter(0, 1, 2)
 
 
 class Fed(NamedTuple):
@@ -28,9 +38,9 @@ class Fed(NamedTuple):
 class Spool:
     """Takes feeds and gives them back sorted; keeps their events.
 
-    Feeds are held as bytes, so that their size is known whatever a log writer put into them;
-    beyond 32 MB they go to a temporary file, which has no name and goes away with the process.
-    Events go there too, and come back only where they are evidence.
+    Feeds beyond 32 MB, whatever a log writer put into them, go to a temporary file, which has no
+    name and goes away with the process. Events go there too, and come back only where they are
+    evidence.
     """
 
     def __init__(self) -> None:
@@ -40,6 +50,7 @@ class Spool:
         self._end = 0
         self._runs: list[tuple[int, int]] = []
         self._last: tuple[Event, int] | None = None
+        self._at_hand: OrderedDict[int, Event] = OrderedDict()
 
     def __enter__(self) -> Self:
         return self
@@ -57,29 +68,36 @@ class Spool:
         event = fed.event
         if self._last is None or self._last[0] is not event:
             self._last = event, self._append(pickle.dumps(event, pickle.HIGHEST_PROTOCOL))
-        at = self._last[1]
-        data = pickle.dumps([feed._replace(at=at) for feed in fed.feeds], pickle.HIGHEST_PROTOCOL)
         origin = event.origins[0]
         place = f"{origin.path}\0{origin.line:012d}\0{origin.element:09d}"
-        self._held.append((event.envelope.time_ns, event.uid, place, data))
-        self._held_bytes += len(data)
+        self._held.append((event.envelope.time_ns, event.uid, place, self._last[1], fed.feeds))
+        self._held_bytes += _size_of(fed.feeds)
         if self._held_bytes >= _RUN_BYTES:
             self._write()
 
     def event(self, at: int) -> Event:
         """Return the event that a feed came from, by `Feed.at`."""
-        event: Event = pickle.loads(self._at(at))  # noqa: S301 - written by this very process
+        found = self._at_hand.get(at)
+        if found is not None:
+            return found
+        data = self._at(at)
+        event: Event = pickle.loads(data)  # noqa: S301 - written by this very process
+        if len(data) <= _AT_HAND_LIMIT_BYTES:
+            self._at_hand[at] = event
+            if len(self._at_hand) > _EVENTS_AT_HAND:
+                self._at_hand.popitem(last=False)
         return event
 
     def sorted(self) -> Iterator[Feed]:
         """Yield every feed, by event time and uid."""
-        self._held.sort()
+        self._held.sort(key=_ORDER)
         runs = [self._read(start, end) for start, end in self._runs]
-        for *_, data in heapq.merge(*runs, self._held):
-            yield from pickle.loads(data)  # noqa: S301 - as above
+        for _, _, _, at, feeds in heapq.merge(*runs, self._held, key=_ORDER):
+            for feed in feeds:
+                yield feed._replace(at=at)
 
     def _write(self) -> None:
-        self._held.sort()
+        self._held.sort(key=_ORDER)
         start = self._end
         for entry in self._held:
             self._append(pickle.dumps(entry, pickle.HIGHEST_PROTOCOL))
@@ -107,3 +125,16 @@ class Spool:
                 entries.append(pickle.loads(self._file.read(size)))  # noqa: S301 - as above
                 at += _LENGTH_BYTES + size
             yield from entries
+
+
+def _size_of(feeds: Iterable[Feed]) -> int:
+    """Return about how many bytes feeds take in memory."""
+    total = 0
+    for feed in feeds:
+        total += _FEED_BYTES + _size_of(feed.onward)
+        for texts in (feed.key, *feed.values):
+            total += sum(map(sys.getsizeof, texts))
+        if feed.said is not None:
+            total += sys.getsizeof(feed.said.message)
+            total += sum(map(sys.getsizeof, (text for pair in feed.said.values for text in pair)))
+    return total
