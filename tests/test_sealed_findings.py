@@ -104,6 +104,20 @@ def test_another_key_verifies_nothing(
     assert out.splitlines()[-1] == "NOT VERIFIED"
 
 
+def test_a_file_that_holds_no_findings_is_told_in_a_line(
+    findings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "auth.log"
+    log.write_text("no\nfinding\n\nat all\n")
+    arguments = ["verify", "findings", str(log), str(findings), "--key", str(key(findings))]
+    assert main(arguments) == 1
+    told, *_, verdict = capsys.readouterr().out.splitlines()
+    assert told == (
+        f"{log}:1 (and 2 lines more): no finding: DOES NOT HOLD: the line is no finding"
+    )
+    assert verdict == "NOT VERIFIED"
+
+
 def test_what_carries_no_proof_is_not_verified(tmp_path: Path, findings: Path) -> None:
     logs = str(DEMO / "bastion")
     out = tmp_path / "scan.ndjson"

@@ -180,11 +180,18 @@ def findings_report(results: Sequence[tuple[str, CheckedFinding]], *, as_json: b
                 ],
             }
         )
-    lines = [
-        f"{visible(path)}:{one.line}: {visible(one.title) or 'no finding'}: DOES NOT HOLD: "
-        f"{visible(one.reason)}"
-        for path, one in failed
-    ]
+    nameless: dict[tuple[str, str], list[int]] = {}
+    lines = []
+    for path, one in failed:
+        if one.uid:
+            place = f"{visible(path)}:{one.line}: {visible(one.title)}"
+            lines.append(f"{place}: DOES NOT HOLD: {visible(one.reason)}")
+        else:
+            nameless.setdefault((path, one.reason), []).append(one.line)
+    for (path, reason), places in nameless.items():
+        more = f" (and {plural(len(places) - 1, 'line')} more)" if len(places) > 1 else ""
+        place = f"{visible(path)}:{places[0]}{more}: no finding"
+        lines.append(f"{place}: DOES NOT HOLD: {visible(reason)}")
     held = [one for _, one in results if not one.reason]
     records, events = sum(one.records for one in held), sum(one.events for one in held)
     read = sum(one.read_again for one in held)
