@@ -23,6 +23,22 @@ EXIT_NOTHING_READ = 3
 EXIT_INTERRUPTED = 130
 
 
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return what argparse reads a whole number with; both bounds belong to it."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        if not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not from {least:,} to {most:,}")
+        return int(text)
+
+    return read
+
+
+PORT = whole_number(1, 65535)
+
+
 def complain(message: str) -> None:
     """Tell the user what went wrong, on one line of standard error."""
     # Names of files in it are made by whoever writes the logs.

@@ -7,7 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trailhound.cli.console import EXIT_FINDINGS, EXIT_NOTHING_READ, Commands, complain
+from trailhound.cli.console import (
+    EXIT_FINDINGS,
+    EXIT_NOTHING_READ,
+    Commands,
+    complain,
+    whole_number,
+)
 from trailhound.cli.lake import add_times, times_of
 from trailhound.cli.ruleset import add_rule_options, named_rules
 from trailhound.model.errors import TrailhoundError
@@ -78,14 +84,14 @@ def add_parser(commands: Commands) -> None:
     add_times(limits)
     limits.add_argument(
         "--limit",
-        type=_number,
+        type=whole_number(0, 10**9),
         default=_LIMIT,
         metavar="N",
         help=f"show at most N events of a query ({_LIMIT}); 0: all",
     )
     limits.add_argument(
         "--timeout",
-        type=_number,
+        type=whole_number(0, 10**6),
         default=0,
         metavar="SECONDS",
         help="give up a SQL query after that",
@@ -215,9 +221,3 @@ def _answered(
         if shown < total:
             print(f"… the first {shown:,}; --limit 0 shows all")
     return total
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return int(text)

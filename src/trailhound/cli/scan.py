@@ -15,6 +15,7 @@ from trailhound.cli.console import (
     Commands,
     complain,
     progress_bar,
+    whole_number,
 )
 from trailhound.cli.ruleset import (
     add_rule_options,
@@ -103,7 +104,7 @@ def add_parser(commands: Commands) -> None:
     running.add_argument(
         "-j",
         "--jobs",
-        type=_jobs,
+        type=whole_number(0, 256),
         default=0,
         metavar="N",
         help="worker processes; 0 (the default) uses all cores when the logs are worth it",
@@ -165,9 +166,3 @@ def _level(text: str) -> Level:
         return Level.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _jobs(text: str) -> int:
-    if not text.isdigit() or int(text) > 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes (0 to 256)")
-    return int(text)

@@ -5,7 +5,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trailhound.cli.console import EXIT_FINDINGS, Commands, complain, progress_bar
+from trailhound.cli.console import (
+    EXIT_FINDINGS,
+    Commands,
+    complain,
+    progress_bar,
+    whole_number,
+)
 from trailhound.intake.files import find_inputs
 
 if TYPE_CHECKING:
@@ -77,7 +83,7 @@ def add_forward_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--retain-days",
-        type=int,
+        type=whole_number(1, 36500),
         default=365,
         metavar="N",
         help="days for which S3 lets nobody delete what is sent (365)",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trailhound.cli.setup_port import port
+from trailhound.cli.console import PORT
 from trailhound.model.errors import TrailhoundError
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -130,7 +130,7 @@ def add_targets(targets: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         allow_abbrev=False,
     )
     agent.add_argument("--host", required=True, help="where `serve` listens for forward")
-    agent.add_argument("--port", type=port, default=24224, help="(default %(default)s)")
+    agent.add_argument("--port", type=PORT, default=24224, help="(default %(default)s)")
     agent.add_argument(
         "--image", default="fluent/fluent-bit:4.0", help="its image (default %(default)s)"
     )

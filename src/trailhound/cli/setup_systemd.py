@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from trailhound.cli.setup_port import port
+from trailhound.cli.console import PORT
 from trailhound.model.errors import TrailhoundError
 
 _DESCRIPTION = """\
@@ -112,7 +112,7 @@ def add_target(targets: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     command.add_argument(
         "--port",
-        type=port,
+        type=PORT,
         default=9610,
         help="lowest port it listens on; one below 1024 needs a capability (default %(default)s)",
     )
