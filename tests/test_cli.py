@@ -5,8 +5,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -194,6 +196,19 @@ def test_any_locale_can_show_any_title_and_name(run, tmp_path: Path) -> None:
         done = run(*arguments, env=ascii_only)
         assert done.returncode in (0, 3)
         assert "für Ägypten 日本" in done.stdout or arguments[1] == "lint"
+
+
+@pytest.mark.slow
+def test_a_query_is_interrupted_without_a_stack_trace(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trailhound.cli.main"]
+    lake = ("--lake", str(tmp_path / "lake"))
+    subprocess.run([*command, "lake", "ingest", AUTH, *lake], check=True, capture_output=True)
+    endless = "SELECT count(*) FROM range(10000000) a, range(10000000) b, range(10000000) c"
+    hunt = subprocess.Popen([*command, "hunt", *lake, "--sql", endless], stderr=subprocess.PIPE)
+    time.sleep(3)  # the query has to have begun; before, the interrupt is Python's own
+    hunt.send_signal(signal.SIGINT)
+    _, told = hunt.communicate(timeout=60)
+    assert (hunt.returncode, told) == (130, b"trailhound: interrupted\n")
 
 
 def test_without_a_command_help_is_shown(run) -> None:

@@ -30,6 +30,8 @@ _COMMANDS = (
     *("seal", "verify", "ledger", "lake", "hunt"),
 )
 """Each is a module of this name beside this one."""
+_DUCKDB_INTERRUPTED = "Query interrupted"
+"""What a `RuntimeError` says in place of `KeyboardInterrupt` where DuckDB is at work."""
 
 
 def parser(commands: Sequence[str] = _COMMANDS) -> argparse.ArgumentParser:
@@ -72,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return EXIT_USAGE
     except KeyboardInterrupt:
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except RuntimeError as error:
+        if str(error) != _DUCKDB_INTERRUPTED:
+            raise
         complain("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
