@@ -35,6 +35,8 @@ demo: .venv/.installed
 	@echo '  $(BIN)/trailhound scan $(DEMO)/*/ --format markdown --output report.md'
 	@echo '  $(BIN)/trailhound rules explain "Root user signed in to the console"'
 	@echo '  $(BIN)/trailhound scan /var/log --level medium'
+	@echo
+	@echo 'docs/tutorial.md goes on from here, to rules of your own.'
 
 test: .venv/.installed-dev
 	@$(BIN)/python -m pytest -n 2 -rs -m 'not slow'

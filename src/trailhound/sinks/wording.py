@@ -106,6 +106,7 @@ def who(actor: str, invoked_by: str) -> str:
 def identity(finding: Finding) -> str:
     """Return the actor, with the place where a bare name could be anybody's: `root on web-1`.
 
+    Where no actor is known, the place alone says more than nothing: `somebody on web-1`.
     Names with a separator in them (`system:serviceaccount:…`, `role/session`) say themselves
     where they belong.
     """
@@ -113,9 +114,9 @@ def identity(finding: Finding) -> str:
     if not actor and (address := source_ip(finding)):
         return f"somebody at {address}"
     device = next((e.envelope.device for e in reversed(finding.events) if e.envelope.device), "")
-    if not actor or not device or ":" in actor or "/" in actor:
+    if not device or ":" in actor or "/" in actor:
         return actor
-    return f"{actor} on {device.partition('/')[0]}"
+    return f"{actor or 'somebody'} on {device.partition('/')[0]}"
 
 
 def target(envelope: Envelope) -> str:
