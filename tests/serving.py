@@ -243,11 +243,12 @@ def sealed(serving: Serving) -> dict[int, bytes]:
     found = audit(folder, read_verifier(str(folder / "key.pub")))
     assert not found.problems
     assert found.records_checked == found.size
-    numbers = [int(leaf.place) for _, leaf in leaves(folder, found.size)]
+    there = dict(leaves(folder, found.size))
+    numbers = [int(leaf.place) for leaf in there.values()]
     assert numbers == sorted(set(numbers))
     return {
-        number: kept_record(folder, found.size, index) or b""
-        for index, number in enumerate(numbers)
+        int(leaf.place): leaf.split(kept_record(folder, found.size, index) or b"")[0]
+        for index, leaf in there.items()
     }
 
 

@@ -24,7 +24,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trailhound.intake.arrivals import Arrival, Full
+from trailhound.intake.arrivals import Arrival, Full, beside
 from trailhound.intake.http import body, hooks, json_lines, kubernetes, otlp, server, splunk
 from trailhound.intake.http import elasticsearch as elasticsearch_route
 from trailhound.intake.http.access import Access, Grant, load_access, new_token
@@ -488,3 +488,12 @@ def test_schemathesis_finds_no_answer_that_is_not_described(tmp_path: Path) -> N
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
     in_thread(run)
+
+
+def test_what_comes_beside_records_does_not_make_each_of_them_large() -> None:
+    many = {str(number): "x" * 5000 for number in range(100)}
+    found = beside(many)
+    assert len(found) == 65
+    assert found["left_out"] == "36"
+    assert found["0"] == "x" * 1024 + "…"
+    assert beside({"hostname": "a"}) == {"hostname": "a"}

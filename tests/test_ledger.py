@@ -19,7 +19,14 @@ from trailhound.cli.main import main
 from trailhound.ledger.audit import audit, last_signed
 from trailhound.ledger.checkpoints import Head, open_head, sign_head
 from trailhound.ledger.differences import Change, first_difference
-from trailhound.ledger.leaf import Sealed, leaf_entry, seal
+from trailhound.ledger.leaf import (
+    Sealed,
+    context_text,
+    leaf_entry,
+    parse_leaf,
+    read_context,
+    seal,
+)
 from trailhound.ledger.log import Ledger, create, fetch_from, head_path, pack_records
 from trailhound.ledger.merkle import leaf_hash
 from trailhound.ledger.notes import Signer
@@ -464,3 +471,52 @@ def test_sealing_commits_to_what_is_stored() -> None:
     assert hashlib.sha256(one.record).hexdigest().encode() in one.entry
     assert b"path password\n" in one.entry
     assert b'"x"' not in one.record
+
+
+CONTEXT = st.dictionaries(st.text(max_size=20), st.text(max_size=40), max_size=5)
+
+
+@given(st.binary(max_size=60), CONTEXT, st.text(max_size=20))
+def test_what_came_beside_a_record_is_sealed_with_it(data: bytes, context, source: str) -> None:
+    safe = REDACTOR.redact(data)
+    beside = context_text(context) if context else b""
+    entry = leaf_entry(safe, source=source, place="1", received_ns=1, context=beside)
+    leaf = parse_leaf(entry)
+    assert leaf.sha256 == hashlib.sha256(safe.data).hexdigest()
+    assert leaf.split(safe.data + beside) == (safe.data, beside)
+    assert leaf.kept_sha256 == hashlib.sha256(safe.data + beside).hexdigest()
+    assert read_context(beside) == context
+    assert entry.startswith(b"trailhound-leaf/2\n" if context else b"trailhound-leaf/1\n")
+
+
+def test_an_altered_context_is_named(tmp_path: Path) -> None:
+    create(tmp_path / "l", SIGNER, keep_records=True)
+    beside = [context_text({"hostname": f"host-{index}"}) for index in range(300)]
+    records = [b"record %d" % index for index in range(300)]
+    with Ledger(tmp_path / "l", SIGNER) as ledger:
+        ledger.append(
+            [
+                Sealed(
+                    leaf_entry(
+                        Redacted(record), source="a", place=str(at), received_ns=at, context=context
+                    ),
+                    record + context,
+                )
+                for at, (record, context) in enumerate(zip(records, beside, strict=True))
+            ]
+        )
+        ledger.sign_head(1)
+    kept = [record + context for record, context in zip(records, beside, strict=True)]
+    path = tmp_path / "l/records/000"
+    for forged, what, said in (
+        (kept[7].replace(b"host-7", b"host-8"), "altered", "what came beside the record"),
+        (kept[7].replace(b"record 7", b"record 8"), "altered", "by the hash in its entry"),
+        (kept[7].removesuffix(beside[7]), "altered", "by the hash in its entry"),
+        (None, "deleted", "by the hash in its entry"),
+    ):
+        path.write_bytes(pack_records([*kept[:7], *([forged] if forged else []), *kept[8:256]]))
+        (problem,) = audit(tmp_path / "l", SIGNER.verifier).problems
+        assert (problem.what, problem.index) == (what, 7)
+        assert said in problem.detail
+    path.write_bytes(pack_records(kept[:256]))
+    assert not audit(tmp_path / "l", SIGNER.verifier).problems

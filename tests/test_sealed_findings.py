@@ -12,7 +12,11 @@ import pytest
 from test_serve import BUSY
 from test_serve_keeping import DEMO, LOGIN, arrivals, judge_of, kubernetes
 from trailhound.cli.main import main
+from trailhound.intake.arrivals import Arrival
+from trailhound.ledger.audit import leaves
 from trailhound.ledger.keys import read_verifier
+from trailhound.ledger.leaf import read_context
+from trailhound.ledger.log import kept_record
 from trailhound.ledger.notes import Signer
 from trailhound.pipeline.sealed_findings import check_findings
 
@@ -212,3 +216,42 @@ def test_reasons(findings: Path, tmp_path: Path, change: Any, reason: str) -> No
     (tmp_path / "f").write_text(json.dumps(document))
     (one,) = check_findings(tmp_path / "f", verifier)
     assert reason in one.reason
+
+
+SUDO = ANY.format(4, "sudo")
+
+
+def test_what_came_beside_a_record_is_redacted_sealed_and_proven(tmp_path: Path, capsys) -> None:
+    (tmp_path / "rules.yml").write_text(SUDO)
+    judge = judge_of(tmp_path / "s", rules=(str(tmp_path / "rules.yml"),))
+    line = b"<86>1 2026-11-12T20:15:00Z - sudo 7 - - root : TTY=pts/0 ; PWD=/ ; COMMAND=x"
+    beside = {"hostname": "db-1", "fields.password": "correct horse battery"}
+    arrival = Arrival(line, "splunk/x", 1_796_000_000_000_000_000, "1", beside)
+    judge.take(1, [arrival])
+    judge.keep()
+    judge.close()
+    ledger, out = tmp_path / "s/ledger", tmp_path / "findings"
+    (finding,) = (tmp_path / "s/findings").iterdir()
+    out.write_bytes(finding.read_bytes())
+    assert all(b"horse" not in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    leaf = dict(leaves(ledger, 1))[0]
+    record, context = leaf.split(kept_record(ledger, 1, 0) or b"")
+    assert record == line
+    sealed_beside = read_context(context)
+    assert sealed_beside["hostname"] == "db-1"
+    assert sealed_beside["fields.password"].startswith("redacted:hmac-sha256:")
+    document = json.loads(out.read_text())
+    assert document["events"][0]["document"]["host"] == "db-1"
+    command = ["verify", "findings", str(out), "--key", str(ledger / "key.pub")]
+    assert main(command) == 0
+    # Whoever makes it another host's is found, wherever he says so.
+    text = out.read_text()
+    for forged in (
+        text.replace("db-1", "db-2"),
+        text.replace('"host":"db-1"', '"host":"db-2"'),
+        text.replace('\\"hostname\\":\\"db-1', '\\"hostname\\":\\"db-2'),
+    ):
+        assert forged != text
+        out.write_text(forged)
+        assert main(command) == 1
+    capsys.readouterr()

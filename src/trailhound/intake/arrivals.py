@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 _RETRY_SECONDS = 1.0
+_CONTEXT_LIMIT = 64
+_CONTEXT_CHARACTERS = 1024
 _KEPT_BYTES = 64 * 1024
 """How much is kept of a record that is too large to be kept whole."""
 
@@ -30,6 +33,23 @@ class Arrival(Struct, frozen=True, array_like=True):
     failure: tuple[str, str] | None = None
     """Reason and detail (see `ParseFailure`) where the intake itself found that this cannot be
     read; `data` is then as much of it as is kept."""
+
+
+def beside(context: Mapping[str, str]) -> dict[str, str]:
+    """Return what came beside records, cut to what each of them may carry along.
+
+    It is kept with every record, so that a small request must not make it many times its size. What
+    is cut ends in `…`; how many are left out stands under `left_out`.
+    """
+    found = {
+        key[:_CONTEXT_CHARACTERS]: value
+        if len(value) <= _CONTEXT_CHARACTERS
+        else f"{value[:_CONTEXT_CHARACTERS]}…"
+        for key, value in islice(context.items(), _CONTEXT_LIMIT)
+    }
+    if len(context) > len(found):
+        found["left_out"] = str(len(context) - len(found))
+    return found
 
 
 class Full(Exception):

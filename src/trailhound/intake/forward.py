@@ -22,7 +22,7 @@ from typing import Any
 import msgpack
 import orjson
 
-from trailhound.intake.arrivals import Accept, Arrival, Full
+from trailhound.intake.arrivals import Accept, Arrival, Full, beside
 from trailhound.intake.peers import peer_of
 from trailhound.model.errors import TrailhoundError
 
@@ -203,7 +203,7 @@ def read_message(message: Any, peer: str, now_ns: int) -> tuple[list[Arrival], s
         if not (isinstance(entry, list) and len(entry) >= 2 and isinstance(entry[1], dict)):
             raise Malformed("an entry that is not a time and a record")
         moment = _moment(entry[0])
-        context = {"tag": tag, "timestamp": moment} if moment else {"tag": tag}
+        context = beside({"tag": tag, "timestamp": moment} if moment else {"tag": tag})
         position = f"chunk:{chunk}#{index}" if chunk else ""
         records.append(Arrival(_json(entry[1]), peer, now_ns, position, context))
     return records, chunk

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from trailhound.ledger.checkpoints import Head, ProofError, open_head
-from trailhound.ledger.differences import first_difference
+from trailhound.ledger.differences import Change, first_difference
 from trailhound.ledger.leaf import Leaf, parse_leaf
 from trailhound.ledger.log import CHECKPOINT, HEADS, fetch_from, unpack_records
 from trailhound.ledger.merkle import HASH_BYTES, leaf_hash
@@ -173,6 +173,11 @@ def _heads(folder: Path, verifier: Verifier, findings: _Findings) -> list[Head]:
     return [found[size] for size in sorted(found)]
 
 
+def _is_record(leaf: Leaf, stored: bytes) -> bool:
+    """Whether a record is what was sealed, whatever stands behind it."""
+    return hashlib.sha256(leaf.split(stored)[0]).hexdigest() == leaf.sha256
+
+
 class _Walk:
     """One walk over all entries."""
 
@@ -307,7 +312,7 @@ class _Walk:
         known = self._parsed(first, entries)
         if known is None:
             return 0
-        wanted = [bytes.fromhex(leaf.sha256) if leaf else _EMPTY for leaf in known]
+        wanted = [bytes.fromhex(leaf.kept_sha256) if leaf else _EMPTY for leaf in known]
         found = [hashlib.sha256(record).digest() for record in records]
         difference = first_difference(wanted, found)
         if difference is not None:
@@ -315,6 +320,8 @@ class _Walk:
             leaf = known[at]
             where = f"record {first + at}" + (f" ({leaf.source}:{leaf.place})" if leaf else "")
             detail = f"in {path}, by the hash in its entry"
+            if leaf and difference.change is Change.ALTERED and _is_record(leaf, records[at]):
+                detail = f"in {path}: what came beside the record, by the hash in its entry"
             self._findings.add(difference.change.value, where, detail, first + at)
         return width
 

@@ -1,25 +1,30 @@
 """What a leaf of the ledger says: the canonical entry of one sealed record.
 
 An entry is ASCII text of a few lines, so that anyone can recompute it with `sha256sum` and
-`printf`; `docs/ledger.md` shows how. Version 1:
+`printf`; `docs/ledger.md` shows how:
 
     trailhound-leaf/1
     source LOG
     place PLACE
     received NANOSECONDS
     sha256 HEX
+    context SIZE HEX
     redacted COUNT VERSION HEX
     path PATH
 
-`sha256` is over the record as it was sealed, without its line end. The last two kinds of line
-are there only where something was redacted (see `redaction.py`): how many values, by which
-version of the tables, the SHA-256 of the record with a constant in place of each keyed hash,
+`sha256` is over the record as it was sealed, without its line end. `context` is there only where
+something came beside the record (see `context_text`), and then the first line says `/2`: the ledger
+keeps the record with so many bytes of context behind it, and the hash is over both. The last two
+kinds of line are there only where something was redacted (see `redaction.py`): how many values, by
+which version of the tables, the SHA-256 of the record with a constant in place of each keyed hash,
 and the paths of the first `PATHS_LISTED` values. Everything but printable ASCII in LOG, PLACE
 and PATH, and the percent sign itself, is percent-encoded UTF-8.
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 from msgspec import Struct
@@ -28,6 +33,7 @@ from trailhound.ledger.redaction import Redacted, Redactor
 from trailhound.model.errors import TrailhoundError
 
 VERSION = "trailhound-leaf/1"
+_WITH_CONTEXT = "trailhound-leaf/2"
 PATHS_LISTED = 32
 _TEXT_LIMIT = 256
 _PATH_LIMIT = 128
@@ -35,11 +41,12 @@ _PATH_LIMIT = 128
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _PLAIN = re.compile(r"[!-$&-~]*", re.ASCII)
 _ENTRY = re.compile(
-    r"trailhound-leaf/1\n"
+    r"trailhound-leaf/[12]\n"
     r"source (?P<source>[!-~]*)\n"
     r"place (?P<place>[!-~]*)\n"
     r"received (?P<received>0|[1-9][0-9]{0,19})\n"
     r"sha256 (?P<sha256>[0-9a-f]{64})\n"
+    r"(?:context (?P<size>[1-9][0-9]{0,9}) (?P<stored>[0-9a-f]{64})\n)?"
     r"(?:redacted (?P<count>[1-9][0-9]{0,9}) (?P<tables>[0-9]{1,9}) (?P<masked>[0-9a-f]{64})\n"
     r"(?P<paths>(?:path [!-~]*\n)+))?",
     re.ASCII,
@@ -57,6 +64,10 @@ class Leaf(Struct, frozen=True, kw_only=True):
     """When it was sealed or received, UTC nanoseconds."""
     sha256: str
     """Hex SHA-256 of the record as sealed."""
+    context_bytes: int = 0
+    """Length of what is kept behind it: what came beside it."""
+    stored_sha256: str = ""
+    """Hex SHA-256 of the record and its context, where there is one."""
     redacted: int = 0
     """Values that were replaced by keyed hashes."""
     tables: int = 0
@@ -68,10 +79,13 @@ class Leaf(Struct, frozen=True, kw_only=True):
 
     def encode(self) -> bytes:
         """The entry."""
+        version = _WITH_CONTEXT if self.context_bytes else VERSION
         text = (
-            f"{VERSION}\nsource {written(self.source)}\nplace {written(self.place)}\n"
+            f"{version}\nsource {written(self.source)}\nplace {written(self.place)}\n"
             f"received {self.received_ns}\nsha256 {self.sha256}\n"
         )
+        if self.context_bytes:
+            text += f"context {self.context_bytes} {self.stored_sha256}\n"
         if self.redacted:
             text += f"redacted {self.redacted} {self.tables} {self.masked_sha256}\n"
             text += "".join(
@@ -79,13 +93,23 @@ class Leaf(Struct, frozen=True, kw_only=True):
             )
         return text.encode()
 
+    @property
+    def kept_sha256(self) -> str:
+        """Hex SHA-256 of what a ledger keeps for it."""
+        return self.stored_sha256 or self.sha256
+
+    def split(self, stored: bytes) -> tuple[bytes, bytes]:
+        """Return record and context of what a ledger keeps for it."""
+        end = max(0, len(stored) - self.context_bytes)
+        return stored[:end], stored[end:]
+
 
 class Sealed(Struct, frozen=True):
     """A record ready for the ledger."""
 
     entry: bytes
     record: bytes
-    """As it may be stored: with keyed hashes in place of secrets."""
+    """As it may be stored: with keyed hashes in place of secrets, and its context behind it."""
 
 
 def seal(record: bytes, *, source: str, place: str, received_ns: int, redactor: Redactor) -> Sealed:
@@ -102,10 +126,33 @@ def seal(record: bytes, *, source: str, place: str, received_ns: int, redactor: 
     return Sealed(leaf_entry(safe, source=source, place=place, received_ns=received_ns), safe.data)
 
 
-def leaf_entry(record: Redacted, *, source: str, place: str, received_ns: int) -> bytes:
-    """Return the entry of a record that was redacted."""
+def context_text(context: Mapping[str, str]) -> bytes:
+    """Return what came beside a record as it is sealed: JSON in ASCII, without blanks, sorted."""
+    return json.dumps(dict(context), sort_keys=True, separators=(",", ":")).encode()
+
+
+def read_context(text: bytes) -> dict[str, str]:
+    """Read what `context_text` wrote. Raises `ValueError` for anything else."""
+    found = json.loads(text) if text else {}
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise ValueError("no context of a record")
+    return found
+
+
+def leaf_entry(
+    record: Redacted, *, source: str, place: str, received_ns: int, context: bytes = b""
+) -> bytes:
+    """Return the entry of a record that was redacted.
+
+    Args:
+        record: the record.
+        source: which log.
+        place: where in it.
+        received_ns: UTC nanoseconds.
+        context: what came beside it, redacted: `context_text`.
+    """
     digest = hashlib.sha256(record.data).hexdigest()
-    if not record.paths:  # the many: written without the detour through a Leaf
+    if not record.paths and not context:  # the many: written without the detour through a Leaf
         return (
             f"{VERSION}\nsource {written(source)}\nplace {written(place)}\n"
             f"received {received_ns}\nsha256 {digest}\n"
@@ -115,9 +162,11 @@ def leaf_entry(record: Redacted, *, source: str, place: str, received_ns: int) -
         place=place,
         received_ns=received_ns,
         sha256=digest,
+        context_bytes=len(context),
+        stored_sha256=hashlib.sha256(record.data + context).hexdigest() if context else "",
         redacted=len(record.paths),
-        tables=Redactor.TABLES_VERSION,
-        masked_sha256=hashlib.sha256(record.masked).hexdigest(),
+        tables=Redactor.TABLES_VERSION if record.paths else 0,
+        masked_sha256=hashlib.sha256(record.masked).hexdigest() if record.paths else "",
         paths=record.paths[:PATHS_LISTED],
     ).encode()
 
@@ -140,6 +189,8 @@ def parse_leaf(entry: bytes) -> Leaf:
         place=read_text(found["place"]),
         received_ns=int(found["received"]),
         sha256=found["sha256"],
+        context_bytes=int(found["size"] or 0),
+        stored_sha256=found["stored"] or "",
         redacted=int(found["count"] or 0),
         tables=int(found["tables"] or 0),
         masked_sha256=found["masked"] or "",

@@ -191,7 +191,7 @@ class Ledger:
         return TileReader(lambda path: fresh.get(path) or stored(path), self.size)
 
     def record(self, index: int) -> bytes | None:
-        """Return a record as it was sealed; None where the ledger keeps none, or let it go.
+        """Return a record and its context as sealed; None where it is not kept, or was let go.
 
         Raises `TrailhoundError` where it cannot be read.
         """
@@ -365,7 +365,9 @@ def unpack_records(data: bytes) -> list[bytes] | None:
 
 
 def kept_record(folder: Path, size: int, index: int) -> bytes | None:
-    """Return a sealed record from the files of a ledger; None where it is not there.
+    """Return a sealed record and its context from the files of a ledger; None where there is none.
+
+    `Leaf.split` takes them apart.
 
     Args:
         folder: of the ledger, or of what was forwarded of it.

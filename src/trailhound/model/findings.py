@@ -67,7 +67,7 @@ class RecordProof(Struct, frozen=True):
     hashes: tuple[bytes, ...]
     """From the leaf's sibling upwards."""
     record: bytes | None = None
-    """The record as sealed, where it is carried."""
+    """The record as sealed, and behind it what came beside it, where it is carried."""
 
 
 class Proofs(Struct, frozen=True):

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from trailhound.ledger.checkpoints import Head, Proof
-from trailhound.ledger.leaf import Leaf, parse_leaf
+from trailhound.ledger.leaf import Leaf, parse_leaf, read_context
 from trailhound.ledger.notes import Verifier
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
@@ -191,6 +191,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, str, list[_ShownEvent], An
 
 
 _Proven = dict[tuple[str, int], tuple[Leaf, bytes | None]]
+"""From the place of a record to its leaf, and, where it is at hand, the record with its context."""
 
 
 def _proven(proofs: _ShownProofs, verifier: Verifier, kept: Kept) -> tuple[Head, _Proven]:
@@ -210,7 +211,7 @@ def _proven(proofs: _ShownProofs, verifier: Verifier, kept: Kept) -> tuple[Head,
         data = one.data()
         if data is None:
             data = kept(one.index)
-        if data is not None and hashlib.sha256(data).hexdigest() != leaf.sha256:
+        if data is not None and hashlib.sha256(data).hexdigest() != leaf.kept_sha256:
             raise TrailhoundError(f"{where} is not what was sealed")
         found[one.path, one.line] = leaf, data
     if head is None:
@@ -276,6 +277,7 @@ def _read(records: Sequence[tuple[_ShownOrigin, Leaf, bytes | None]]) -> Iterato
     for (path, line), (_, leaf, data) in {
         (origin.path, origin.line): (origin, leaf, data) for origin, leaf, data in records
     }.items():
-        record = RawRecord(data or b"", Origin(path, line), leaf.received_ns)
+        sealed, context = leaf.split(data or b"")
+        record = RawRecord(sealed, Origin(path, line), leaf.received_ns, read_context(context))
         yield from (item for item in decoder.decode(record) if isinstance(item, Event))
     yield from (item for item in decoder.flush() if isinstance(item, Event))

@@ -15,9 +15,10 @@ from trailhound.intake.blocks import Block
 from trailhound.intake.files import STDIN, InputFile, read_blocks
 from trailhound.ledger.audit import leaves
 from trailhound.ledger.differences import Change, Difference, first_difference, what_changed
-from trailhound.ledger.leaf import Leaf, Sealed, leaf_entry
-from trailhound.ledger.log import Ledger, kept_record
+from trailhound.ledger.leaf import Leaf, Sealed, leaf_entry, parse_leaf
+from trailhound.ledger.log import Ledger, fetch_from, kept_record
 from trailhound.ledger.redaction import Redacted, Redactor, blanked
+from trailhound.ledger.tiles import WIDTH, TileReader
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.records import ParseFailure, RawRecord
 
@@ -274,6 +275,8 @@ def _detail(
     kept = kept_record(folder, size, index)
     if kept is None:
         return "the ledger keeps no records, so what it was is not known"
+    entries = TileReader(fetch_from(folder), size).bundle(index // WIDTH)
+    kept, _ = parse_leaf(entries[index % WIDTH]).split(kept)
     for item in read_records(file):
         if isinstance(item, LogRecord) and item.place == place:
             safe = (redactor or Redactor(None)).redact(item.data)

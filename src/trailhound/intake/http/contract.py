@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from trailhound.intake.arrivals import Accept, Arrival
+from trailhound.intake.arrivals import Accept, Arrival, beside
 from trailhound.intake.http.access import Role
 
 SENDER = web.RequestKey("sender", str)
@@ -58,8 +58,8 @@ def arrivals_of(
     """
     peer = peer_of(request, intake)
     now_ns = time.time_ns()
-    beside = context or {}
+    shared = beside(context or {})
     return [
-        Arrival(data, peer, now_ns, f"{position}#{index}" if position else "", beside)
+        Arrival(data, peer, now_ns, f"{position}#{index}" if position else "", shared)
         for index, data in enumerate(records)
     ]

@@ -12,6 +12,7 @@ from trailhound.engine.watch.contract import Sighting
 from trailhound.intake.arrivals import Arrival
 from trailhound.lake.schema import Arrival as Kept
 from trailhound.lake.schema import Rows
+from trailhound.ledger.leaf import context_text, read_context
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import ParseFailure
@@ -187,7 +188,14 @@ class Judge:
                     self._counts["records_repeated_total", intake] += 1
                     continue
                 self._seen.add(key)
-            record = Numbered(number, arrival.peer, arrival.received_ns, redacted)
+            context = b""
+            if arrival.context:
+                beside = self._redact(context_text(arrival.context))
+                context = beside.data
+                if beside.paths:  # rules and lake see what is sealed
+                    arrival = structs.replace(arrival, context=read_context(context))  # noqa: PLW2901
+                    self._counts["redacted_values_total", ()] += len(beside.paths)
+            record = Numbered(number, arrival.peer, arrival.received_ns, redacted, context)
             records.append((arrival, Taken(record, key)))
         return records
 

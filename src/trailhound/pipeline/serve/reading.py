@@ -7,6 +7,7 @@ import msgspec
 
 import trailhound
 from trailhound.intake.arrivals import Arrival
+from trailhound.ledger.leaf import read_context
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 from trailhound.pipeline.serve.journal import Journal
@@ -77,7 +78,8 @@ class Reading:
     def _anew(self) -> Decoder:
         decoder = Decoder(all_sources())
         for one in self.held:
-            record = RawRecord(one.data, Origin(one.peer, one.number), one.received_ns)
+            context = read_context(one.context)
+            record = RawRecord(one.data, Origin(one.peer, one.number), one.received_ns, context)
             self.given += decoder.decode(record)
         return decoder
 

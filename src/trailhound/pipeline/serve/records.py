@@ -61,6 +61,7 @@ class HeldRecord(Struct, frozen=True, array_like=True):
     peer: str
     received_ns: int
     data: bytes
+    context: bytes = b""
 
 
 class Held:
@@ -160,7 +161,8 @@ class OpenBatch:
         for number, taken in self._taken.items():
             if not taken.gave:
                 one = taken.record
-                self.held.add(HeldRecord(number, one.peer, one.received_ns, one.safe.data))
+                held = HeldRecord(number, one.peer, one.received_ns, one.safe.data, one.context)
+                self.held.add(held)
         return self.held
 
     def _line(self, number: int) -> bytes | None:

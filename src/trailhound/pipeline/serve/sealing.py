@@ -46,13 +46,19 @@ class Numbered(Struct, frozen=True):
     peer: str
     received_ns: int
     safe: Redacted
+    context: bytes = b""
+    """What came beside it, redacted, as it is sealed."""
 
     def sealed(self) -> Sealed:
         """Return its leaf, and the record."""
         entry = leaf_entry(
-            self.safe, source=self.peer, place=str(self.number), received_ns=self.received_ns
+            self.safe,
+            source=self.peer,
+            place=str(self.number),
+            received_ns=self.received_ns,
+            context=self.context,
         )
-        return Sealed(entry, self.safe.data)
+        return Sealed(entry, self.safe.data + self.context)
 
 
 def open_redaction(settings: Settings) -> Redact:
