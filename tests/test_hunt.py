@@ -350,6 +350,8 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     code, out, _ = run(capsys, "hunt", *lake, "--rule", rule, "--json", "--fail-on-match")
     assert code == 1
     assert {f["rule"]["title"] for f in json.loads(out)["findings"]} == {_windowed()}
+    code, _, err = run(capsys, "hunt", *lake, "--sql", "SELECT 1", "--count")
+    assert (code, "--count counts what a query" in err) == (2, True)
     code, _, err = run(capsys, "hunt", *lake, "a", "--sql", "SELECT 1")
     assert (code, "choose one" in err) == (2, True)
     code, _, err = run(capsys, "hunt", *lake, "source:nope")
@@ -379,6 +381,10 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     code, _, err = run(capsys, "lake", "export", *new, "--to", str(tmp_path / "out.txt"))
     assert (code, "the ending says the form" in err) == (2, True)
     assert not (tmp_path / "out.txt").exists()
+    (tmp_path / "folder.parquet").mkdir()
+    code, _, err = run(capsys, "lake", "export", *new, "--to", str(tmp_path / "folder.parquet"))
+    assert (code, "folder.parquet: Is a directory" in err) == (2, True)
+    assert {path.suffix for path in tmp_path.iterdir()} == {"", ".parquet"}
     for command in (("export", "--to", "-"), ("hold", "case")):
         code, _, err = run(capsys, "lake", *command, *new, "--source", "k8s")
         assert (code, "'k8s' is no source" in err) == (2, True)

@@ -205,6 +205,9 @@ def test_mistakes_are_told(place: Path, capsys) -> None:
     assert main(["seal", "-", "--ledger", "seals"]) == 2
     assert main(["verify", "ledger", "nothing", "--key", "seals/key.pub"]) == 2
     assert main(["verify", "ledger", "seals", "--key", "nonsense+key"]) == 2
+    capsys.readouterr()
+    assert main(["verify", "ledger", "seals", "--key", "seals/ledger.json"]) == 2
+    assert "trailhound: seals/ledger.json: malformed public key" in capsys.readouterr().err
     assert main([*VERIFY]) == 2
     assert "no signed head" in capsys.readouterr().err
     assert main(["ledger", "forward", "seals", "--to", "nowhere"]) == 2

@@ -123,6 +123,8 @@ def _run(options: argparse.Namespace) -> int:
         raise TrailhoundError("a query, --rule and --sql are three ways to ask: choose one")
     if not options.rule and options.format not in FORMATS:
         raise TrailhoundError(f"--format {options.format} is for findings of rules")
+    if options.count and (options.rule or options.sql is not None):
+        raise TrailhoundError("--count counts what a query matches, not findings or rows")
     lake = Lake(Path(options.lake))
     if not lake.files():
         complain(f"the lake {options.lake} is empty")

@@ -37,7 +37,9 @@ def to_parquet(lake: Lake, path: Path, source: str | None, times: Times) -> int:
             (row,) = db.read_parquet(str(written)).aggregate("count(*)").fetchall()
         os.replace(written, path)
     except (OSError, duckdb.Error) as error:
-        raise TrailhoundError(f"cannot write {path}: {error}") from None
+        written.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrailhoundError(f"cannot write {path}: {reason}") from None
     return int(row[0])
 
 

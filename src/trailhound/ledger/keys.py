@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from trailhound.ledger.journal import sync_folder
-from trailhound.ledger.notes import Signer, Verifier
+from trailhound.ledger.notes import NoteError, Signer, Verifier
 from trailhound.ledger.redaction import Redactor
 from trailhound.model.errors import TrailhoundError
 
@@ -65,10 +65,12 @@ def read_redactor(path: Path) -> Redactor:
 
 def read_verifier(text: str) -> Verifier:
     """Read a public key, given as itself or as the path of a file that holds it."""
-    if "+" not in text or Path(text).is_file():
-        try:
-            text = Path(text).read_text(encoding="utf-8")[:4096]
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            raise TrailhoundError(f"cannot read the public key {text}: {reason}") from None
-    return Verifier.parse(text)
+    if "+" in text and not Path(text).is_file():
+        return Verifier.parse(text)
+    try:
+        return Verifier.parse(Path(text).read_text(encoding="utf-8")[:4096])
+    except NoteError as error:
+        raise TrailhoundError(f"{text}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise TrailhoundError(f"cannot read the public key {text}: {reason}") from None
