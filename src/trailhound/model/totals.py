@@ -101,8 +101,3 @@ class Totals(Struct, frozen=True, kw_only=True):
     def records_kept(self) -> int:
         """Records that were read with something amiss."""
         return sum(failure.kept for failure in self.failures)
-
-    @property
-    def finding_count(self) -> int:
-        """Findings of every level."""
-        return sum(self.findings.values())
