@@ -38,10 +38,12 @@ def test_verdicts_are_those_that_the_names_say(report: dict[str, Any]) -> None:
     ]
     assert wrong == []
     assert {test["rule_id"] for test in report["tests"]} == {
+        "Pack.BucketVersioning",
         "Pack.ConsoleLogin",
         "Pack.ConsoleLogin.Admins",
         "Pack.Filtered",
         "Pack.LoginThenStop",
+        "Pack.ManyRefused",
         "Pack.StoppedLogging",
         "Pack.Verdicts",
         "Pack.YamlValues",
@@ -154,17 +156,64 @@ def test_what_is_not_run_is_skipped_and_said(
     (tmp_path / "rule.py").write_text("def rule(event):\n    return True\n")
     for name in ("one", "two"):
         (tmp_path / f"{name}.yml").write_text(
-            f"AnalysisType: policy\nPolicyID: {name}\nEnabled: true\nFilename: rule.py\n"
-            "Severity: Low\nTests: [{Name: t, ExpectedResult: true, Resource: {}}]\n"
+            f"AnalysisType: saved_query\nQueryName: {name}\nEnabled: true\nQuery: SELECT 1\n"
         )
+    (tmp_path / "policy.yml").write_text(
+        "AnalysisType: policy\nPolicyID: P\nEnabled: true\nFilename: rule.py\nSeverity: Low\n"
+        "Tests: [{Name: t, ExpectedResult: true, Resource: {}}]\n"
+    )
     (tmp_path / "rule.yml").write_text(
         "AnalysisType: rule\nRuleID: R\nEnabled: true\nFilename: rule.py\nSeverity: Low\n"
         "LogTypes: [AWS.CloudTrail]\nTests: [{Name: t, ExpectedResult: true, Log: {}}]\n"
     )
-    assert main(["rules", "test", str(tmp_path)]) == 0
-    *_, skipped, total = capsys.readouterr().out.splitlines()
-    assert skipped == "skipped: 2: policies check resources of cloud accounts, not logs"
-    assert total == "1 test: 1 passed, 0 failed; 0 rules without tests, 2 skipped, 0 errors"
+    assert main(["rules", "test", str(tmp_path)]) == 1
+    *_, skipped, error, total = capsys.readouterr().out.splitlines()
+    assert skipped == "skipped: 2: saved queries ask Panther's data lake; there is none here"
+    assert error.endswith("policy.yml:4:1: rule.py defines no function policy")
+    assert total == "1 test: 1 passed, 0 failed; 0 rules without tests, 2 skipped, 1 error"
+
+
+def test_a_policy_runs_in_no_scan_and_its_tests_tell_what_it_returned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    policies = PACK / "policies"
+    assert main(["rules", "lint", str(policies)]) == 1
+    assert "policies check resources of cloud accounts, not logs" in capsys.readouterr().out
+    helpers = PACK / "global_helpers"
+    code, found = run(capsys, policies, helpers, "--filter", "Severity=Medium")
+    assert code == 1
+    tests = {test["name"]: test for test in found["tests"]}
+    # True is a resource as it should be: no alert.
+    assert tests["It keeps them"]["matched"] is False
+    assert tests["It keeps none"]["matched"] is True
+    assert tests["The wrong way round (fails)"]["reasons"] == [
+        "expected True, and policy returned False"
+    ]
+    assert tests["No bool (fails)"]["reasons"] == ["policy failed"]
+    said = {each["function"]: each for each in tests["No bool (fails)"]["functions"]}
+    assert said["policy"]["error"] == "policy() returned str, not bool"
+    assert tests["It raises (fails)"]["functions"][0]["line"] == 6
+
+
+def test_a_policy_cannot_stand_in_for_a_rule(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.py").write_text("def policy(resource):\n    return False\n")
+    (tmp_path / "b.py").write_text("def rule(event):\n    return True\n")
+    shared = "Enabled: true\nSeverity: Low\n"
+    (tmp_path / "a.yml").write_text(
+        f"AnalysisType: policy\nPolicyID: X\nFilename: a.py\n{shared}"
+        "Tests: [{Name: of the policy, ExpectedResult: false, Resource: {}}]\n"
+    )
+    (tmp_path / "b.yml").write_text(
+        f"AnalysisType: rule\nRuleID: X\nFilename: b.py\nLogTypes: [AWS.CloudTrail]\n{shared}"
+        "Tests: [{Name: of the rule, ExpectedResult: true, Log: {}}]\n"
+    )
+    code, found = run(capsys, tmp_path)
+    assert code == 1
+    passed = {test["name"]: test["passed"] for test in found["tests"]}
+    assert passed == {"of the policy": False, "of the rule": True}
+    assert "same id 'X' as another" in found["errors"][0]["reason"]
 
 
 OUTPUTS: list[tuple[Any, Any]] = [

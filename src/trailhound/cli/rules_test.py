@@ -86,7 +86,7 @@ def _print_test(test: "TestResult") -> None:
     print(f"  {mark}  {visible(test.name)}  (line {test.line})")
     for reason in test.reasons:
         print(f"        {visible(reason)}")
-    if test.passed and not test.expected:
+    if test.passed and not test.matched:
         return
     for result in test.functions:
         if result.error:

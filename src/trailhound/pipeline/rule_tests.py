@@ -4,7 +4,8 @@ The verdict is that of panther_analysis_tool 1.11 (`pat test`): a test that expe
 where `rule` returns True and no function fails; one that expects none passes where `rule` returns
 False, whatever the others do. Besides, what Trailhound asks of an event before its Python runs
 (inline filters, and conditions read from the code) must not hold a match back. What `pat` leaves to
-Panther's servers is run here: rules in YAML, inline filters, and correlation rules.
+Panther's servers is run here: rules in YAML, inline filters, and correlation rules. Policies and
+scheduled rules read no log, so they run in no scan; their tests do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ class TestReport(Struct, frozen=True, kw_only=True):
     untested: tuple[str, ...]
     """Rules without tests."""
     skipped: tuple[RuleError, ...]
-    """What is not run here at all, whatever it says: policies, scheduled rules."""
+    """What has no tests and does not run here: saved queries, lookup tables."""
     errors: tuple[RuleError, ...]
     """Rules that cannot be used, tested or not."""
 
@@ -130,7 +131,11 @@ def run_tests(
     return TestReport(
         tests=tuple(result for results, _ in found for result in results),
         untested=tuple(untested),
-        skipped=tuple(error for error in ruleset.errors if error.reason in not_run),
+        skipped=tuple(
+            error
+            for error in ruleset.errors
+            if error.reason in not_run and error.rule not in rules.tested
+        ),
         errors=(*(error for error in ruleset.errors if error.reason not in not_run), *broken),
     )
 
@@ -144,7 +149,7 @@ def _tested(
         try:
             results.append(_result(test, _verdict(test, rules, workers)))
         except NotLoaded as error:
-            path = rules.programs[test.rule_id].path
+            path = rules.path(test.rule_id)
             line, reason = error.error.line or 1, error.error.reason
             none = _Verdict(reasons=("the rule cannot be loaded",))
             unasked = [_result(each, none) for each in tests]
@@ -161,7 +166,13 @@ class _Rules:
         """Id → log type → rules over its events."""
         self._told: dict[str, Rule] = {}
         """Id → the rule that makes findings, or the first of those over events."""
-        panther = [rule for rule in ruleset.rules if rule.info.dialect == "panther"]
+        self.tested = {each.info.uid: each for each in ruleset.tested}
+        """Id → what is no rule of the run."""
+        panther = [
+            rule
+            for rule in ruleset.rules
+            if rule.info.dialect == "panther" and rule.info.uid not in self.tested
+        ]
         for rule in panther:
             if rule.predicate is None:
                 self._told[rule.info.uid] = rule
@@ -176,11 +187,11 @@ class _Rules:
     @property
     def ids(self) -> list[str]:
         """Every id, in the order of the rules."""
-        return list(self._told)
+        return [*self._told, *self.tested]
 
     def facts(self, rule_id: str, test: str) -> dict[str, Sequence[str]] | None:
         """Return what filters ask for; None where there is no such rule."""
-        rule = self._told.get(rule_id)
+        rule = self._told.get(rule_id) or self.tested.get(rule_id)
         if rule is None:
             return None
         level = "info" if rule.info.level.label == "informational" else rule.info.level.label
@@ -192,6 +203,11 @@ class _Rules:
             "Status": [rule.info.status or ""],
             "Test": [test],
         }
+
+    def path(self, rule_id: str) -> str:
+        """Return the file of the Python of a rule."""
+        tested = self.tested.get(rule_id)
+        return (tested.program if tested else self.programs[rule_id]).path
 
     def window(self, rule_id: str) -> SequenceWindow | Together | None:
         """Return the window of a correlation rule."""
@@ -209,6 +225,8 @@ class _Rules:
 
 def _verdict(test: InlineTest, rules: _Rules, workers: PythonWorkers) -> _Verdict:
     """Say what came of a test; raises `NotLoaded`."""
+    if test.rule_id in rules.tested:
+        return _alone(test, rules, workers)
     window = rules.window(test.rule_id)
     if window is not None:
         return _correlated(test, window)
@@ -231,6 +249,35 @@ def _verdict(test: InlineTest, rules: _Rules, workers: PythonWorkers) -> _Verdic
     if reasons and tried.matched and not matched:
         reasons += (_HELD_BACK,)
     return _Verdict(matched, tried.functions, reasons)
+
+
+def _alone(test: InlineTest, rules: _Rules, workers: PythonWorkers) -> _Verdict:
+    """Say what came of a test of what reads no log; raises `NotLoaded`."""
+    if not isinstance(test.log, dict):
+        return _Verdict(reasons=("its Log or Resource is not a mapping",))
+    # What a query or a scan of an account finds is no log, so data models do not apply.
+    tested = rules.tested[test.rule_id]
+    tried, policy = _tried(tested.program, test, workers), tested.policy
+    functions = tuple(map(_of_policy, tried.functions)) if policy else tried.functions
+    if tried.reasons or tried.matched is None:
+        reasons = tried.reasons
+        if policy:
+            reasons = tuple(reason.replace("rule failed", "policy failed") for reason in reasons)
+        return _Verdict(None, functions, reasons)
+    reasons = ()
+    if tried.matched is not test.expected:
+        decides = "policy" if policy else "rule"
+        reasons = (f"expected {test.expected}, and {decides} returned {tried.matched}",)
+    if test.expected is not policy and any(result.error for result in functions):
+        reasons += ("a function failed",)
+    return _Verdict(tried.matched is not policy, functions, reasons)
+
+
+def _of_policy(result: FunctionResult) -> FunctionResult:
+    if result.function != "rule":
+        return result
+    error = result.error.replace("rule()", "policy()", 1)
+    return msgspec.structs.replace(result, function="policy", error=error)
 
 
 def _tried(program: PythonProgram, test: InlineTest, workers: PythonWorkers) -> _Verdict:

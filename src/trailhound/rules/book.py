@@ -18,7 +18,13 @@ from trailhound.rules.ir import (
     Rule,
     RuleError,
 )
-from trailhound.rules.python import DataModel, InlineTest, PythonModule, PythonProgram
+from trailhound.rules.python import (
+    DataModel,
+    InlineTest,
+    PythonModule,
+    PythonProgram,
+    TestedOnly,
+)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,7 @@ class RuleBook(msgspec.Struct, frozen=True):
     modules: tuple[PythonModule, ...] = ()
     models: tuple[DataModel, ...] = ()
     tests: tuple[InlineTest, ...] = ()
+    tested: tuple[TestedOnly, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class RuleSet:
     programs: Mapping[str, PythonProgram] = field(default_factory=dict)
     """Id → program, for `PythonCall`; with every module and model of the run."""
     tests: tuple[InlineTest, ...] = ()
+    tested: tuple[TestedOnly, ...] = ()
+    """What is no rule of the run, and has tests."""
 
 
 _BOOKS = msgspec.json.Decoder(list[RuleBook])
@@ -104,7 +113,8 @@ def link(books: Iterable[RuleBook]) -> RuleSet:
     _silence(rules)
     programs = _programs(books, errors)
     tests = tuple(test for book in books for test in book.tests)
-    return RuleSet(tuple(rules.values()), tuple(errors), programs, tests)
+    tested = _tested(books, rules, programs, errors)
+    return RuleSet(tuple(rules.values()), tuple(errors), programs, tests, tested)
 
 
 def _programs(books: Sequence[RuleBook], errors: list[RuleError]) -> dict[str, PythonProgram]:
@@ -123,13 +133,43 @@ def _programs(books: Sequence[RuleBook], errors: list[RuleError]) -> dict[str, P
                 if other != model:
                     reason = f"log type {log_type} has a data model in {other.path}, which is used"
                     errors.append(RuleError(book.path, 1, reason, rule=model.model_id))
-    helpers = tuple((module.name, module.source) for module in modules.values())
+    helpers = _helpers(books)
     by_id = {model.model_id: model for model in models.values()}
     found: dict[str, PythonProgram] = {}
     for program in (program for book in books for program in book.programs):
         whole = msgspec.structs.replace(program, helpers=helpers, models=tuple(by_id.values()))
         found.setdefault(program.rule_id, whole)
     return found
+
+
+def _helpers(books: Sequence[RuleBook]) -> tuple[tuple[str, str], ...]:
+    """Return name and source of every module; of several of one name the first."""
+    found: dict[str, str] = {}
+    for module in (module for book in books for module in book.modules):
+        found.setdefault(module.name, module.source)
+    return tuple(found.items())
+
+
+def _tested(
+    books: Sequence[RuleBook],
+    rules: Mapping[str, Rule],
+    programs: Mapping[str, PythonProgram],
+    errors: list[RuleError],
+) -> tuple[TestedOnly, ...]:
+    """Give what is only tested the modules of all books; an id that is taken is an error."""
+    helpers = _helpers(books)
+    found: dict[str, TestedOnly] = {}
+    for each in (each for book in books for each in book.tested):
+        info, program = each.info, msgspec.structs.replace(each.program, helpers=helpers)
+        # A scheduled rule that is switched off is listed as a rule, too: then they are one.
+        listed = rules.get(info.uid)
+        other = listed is not None and listed.info != info
+        if other or info.uid in programs or info.uid in found:
+            reason = f"same id {info.uid!r} as another, which is used"
+            errors.append(RuleError(info.path, info.line, reason, rule=info.uid))
+        else:
+            found[info.uid] = msgspec.structs.replace(each, program=program)
+    return tuple(found.values())
 
 
 class _Names:

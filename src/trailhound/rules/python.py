@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from trailhound.model.findings import RuleInfo
+
 Function = Literal[
     "rule",
     "title",
@@ -118,6 +120,15 @@ class PythonAnswer(Struct, frozen=True, kw_only=True):
     errors: tuple[PythonError, ...] = ()
     cost_ns: int = 0
     """Processor time that it took, in nanoseconds."""
+
+
+class TestedOnly(Struct, frozen=True, kw_only=True):
+    """A detection that reads no log, and never runs here, but for the tests in its file."""
+
+    info: RuleInfo
+    program: PythonProgram
+    policy: bool = False
+    """Its program says True of a resource that is as it should be, False of one to alert on."""
 
 
 class InlineTest(Struct, frozen=True, kw_only=True):

@@ -42,4 +42,5 @@ DIALECT = Dialect(
     read=_read,
     read_together=_read_together,
     siblings=_siblings,
+    version=2,
 )

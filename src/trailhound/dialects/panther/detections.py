@@ -18,11 +18,20 @@ from trailhound.dialects.panther.syntax import Modules
 from trailhound.model.findings import RuleInfo
 from trailhound.model.logsource import LogSource
 from trailhound.rules.ir import And, Deduplicated, Field, Note, Predicate, PythonCall, Rule
-from trailhound.rules.python import InlineTest, PythonProgram
+from trailhound.rules.python import FUNCTIONS, InlineTest, PythonProgram, TestedOnly
 
 _MINUTE_NS = 60_000_000_000
 _DEDUP = Field("dedup", ())
 """Rules in Python say themselves what their alerts are grouped by."""
+# A policy is asked like a rule; but what it is given is the resource itself, no event around it.
+_POLICY_AS_RULE = f"""
+def _trailhound_asks(function):
+    return lambda event: function(event.to_dict() if hasattr(event, "to_dict") else event)
+rule = policy
+for _trailhound_name in {FUNCTIONS!r}:
+    if _trailhound_name in globals():
+        globals()[_trailhound_name] = _trailhound_asks(globals()[_trailhound_name])
+"""
 _CONTEXT = "p_alert_context"
 _TECHNIQUE = re.compile(r"(?:TA\d{4}:)?(T\d{4}(?:\.\d{3})?)\b|(TA\d{4})\b")
 
@@ -122,8 +131,8 @@ def info_of(item: Item) -> RuleInfo:
         said = f"{said}\nRunbook: {runbook}" if said else f"Runbook: {runbook}"
     reference = item.text("Reference")
     return RuleInfo(
-        uid=item.need("RuleID"),
-        title=item.text("DisplayName") or item.need("RuleID"),
+        uid=item.detection_id,
+        title=item.text("DisplayName") or item.detection_id,
         level=item.level(),
         dialect="panther",
         path=item.file.path,
@@ -192,6 +201,21 @@ def _functions(item: Item, program: PythonProgram) -> set[str]:
     return python_files.functions_of(python_files.parsed(item, program.source))
 
 
+def tested_only(item: Item) -> TestedOnly:
+    """Return a policy or scheduled rule in Python as what its tests can be run on."""
+    policy = item.kind == "policy"
+    source = python_files.source_of(item)
+    program = PythonProgram(
+        rule_id=item.detection_id, path=python_files.path_of(item), source=source
+    )
+    decides = "policy" if policy else "rule"
+    if decides not in _functions(item, program):
+        raise Rejected(f"{item.text('Filename')} defines no function {decides}", "Filename")
+    if policy:
+        program = msgspec.structs.replace(program, source=f"{source}\n{_POLICY_AS_RULE}")
+    return TestedOnly(info=info_of(item), program=program, policy=policy)
+
+
 def tests_of(item: Item) -> list[InlineTest]:
     """Return the tests that stand in a rule; those of a correlation rule name matches."""
     data = "RuleOutputs" if item.kind == "correlation_rule" else "Log"
@@ -202,12 +226,12 @@ def tests_of(item: Item) -> list[InlineTest]:
         name = str(entry.get("Name", ""))
         tests.append(
             InlineTest(
-                rule_id=item.need("RuleID"),
+                rule_id=item.detection_id,
                 name=name,
                 path=item.file.path,
                 line=item.line("Tests", name),
                 expected=entry["ExpectedResult"],
-                log=_plain(entry.get(data)),
+                log=_plain(entry["Resource"] if "Resource" in entry else entry.get(data)),
                 mocks=tuple(_mocks(entry.get("Mocks") or [])),
             )
         )

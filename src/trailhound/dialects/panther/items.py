@@ -54,6 +54,11 @@ class Item:
         names = ("RuleID", "DataModelID", "GlobalID", "PolicyID", "QueryName", "LookupName")
         return next((str(self.content[name]) for name in names if name in self.content), "")
 
+    @property
+    def detection_id(self) -> str:
+        """The id of a rule or policy; `Rejected` where it has none."""
+        return self.need("PolicyID" if self.kind == "policy" else "RuleID")
+
     def place(self, *where: object) -> Place:
         """Return line and column of the deepest part that is known."""
         texts = [str(part) for part in where]

@@ -14,6 +14,7 @@ from trailhound.dialects.panther.detections import (
     field_of,
     hits_of,
     info_of,
+    tested_only,
     tests_of,
 )
 from trailhound.dialects.panther.items import Item, Rejected
@@ -22,7 +23,14 @@ from trailhound.dialects.panther.syntax import Modules
 from trailhound.dialects.yaml_text import YamlError, decoded, read_documents
 from trailhound.rules.book import RuleBook
 from trailhound.rules.ir import Field, Note, Or, Rule, RuleError
-from trailhound.rules.python import DataModel, InlineTest, ModelField, PythonModule, PythonProgram
+from trailhound.rules.python import (
+    DataModel,
+    InlineTest,
+    ModelField,
+    PythonModule,
+    PythonProgram,
+    TestedOnly,
+)
 
 
 def read_files(files: Sequence[RuleFile]) -> list[RuleBook]:
@@ -40,6 +48,7 @@ class _Book(Struct):
     modules: list[PythonModule] = field(default_factory=list)
     models: list[DataModel] = field(default_factory=list)
     tests: list[InlineTest] = field(default_factory=list)
+    tested: list[TestedOnly] = field(default_factory=list)
 
     def finished(self) -> RuleBook:
         """Return the book; what it has is held against its types, YAML may put anything there."""
@@ -52,6 +61,7 @@ class _Book(Struct):
             tuple(self.modules),
             tuple(self.models),
             tuple(self.tests),
+            tuple(self.tested),
         )
         return msgspec.json.decode(msgspec.json.encode(made), type=RuleBook)
 
@@ -119,13 +129,24 @@ class _Reader:
                 book.tests.extend(tests_of(item))
             case "pack":
                 pass  # it says which files are installed together, and these are here
-            case "scheduled_rule" if not item.flag("Enabled", default=True):
-                book.rules.append(_switched_off(item))
+            case "scheduled_rule" | "policy":
+                self._tests(book, item)
+                if item.flag("Enabled", default=True):
+                    raise Rejected(keys.NOT_RUN[item.kind], "AnalysisType")
+                if item.kind == "scheduled_rule":
+                    book.rules.append(_switched_off(item))
             case kind if kind in keys.NOT_RUN and item.content.get("Enabled") is False:
                 pass  # it would not run there either
             case _:
                 reason = keys.NOT_RUN.get(item.kind, f"{item.kind!r} is no AnalysisType")
                 raise Rejected(reason, "AnalysisType")
+
+    def _tests(self, book: _Book, item: Item) -> None:
+        """Take what the tests of an item that does not run here need; in YAML it has none."""
+        if "Filename" in item.content:
+            tested, tests = tested_only(item), tests_of(item)
+            book.tested.append(tested)
+            book.tests.extend(tests)
 
     def _global(self, item: Item) -> PythonModule:
         name = item.need("GlobalID")
