@@ -331,6 +331,13 @@ def test_a_folder_of_rules_that_may_not_be_entered_is_told(tmp_path: Path) -> No
     assert done.returncode == 1
 
 
+def test_a_file_that_cannot_be_read_is_named_without_a_line(run, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.log"
+    gone.symlink_to("nowhere")
+    told = run("scan", tmp_path, env={"COLUMNS": "400"}).stdout
+    assert "gone.log: No such file or directory" in told
+
+
 def test_rule_files_that_are_no_files_are_told(run, tmp_path: Path) -> None:
     rule(tmp_path)
     gone, pipe = tmp_path / "gone.yml", tmp_path / "pipe.yml"

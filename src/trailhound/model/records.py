@@ -12,7 +12,7 @@ class Origin(Struct, frozen=True, order=True):
     path: str
     """File path as the user named it, or `-` for standard input."""
     line: int
-    """1-based line of the decompressed stream."""
+    """1-based line of the decompressed stream; 0: the file as a whole."""
     element: int = 0
     """1-based position inside a document that holds several records; 0: the whole line."""
 
@@ -21,6 +21,8 @@ class Origin(Struct, frozen=True, order=True):
         return Origin(self.path, self.line + lines, self.element)
 
     def __str__(self) -> str:
+        if not self.line:
+            return self.path
         suffix = f"#{self.element}" if self.element else ""
         return f"{self.path}:{self.line}{suffix}"
 
