@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rule_strategies import documents, predicates, tests
-from trailhound.engine.explain import explain
+from trailhound.engine.explain import explain, remembering
 from trailhound.engine.gates import Candidate, gates_for
 from trailhound.engine.match import matcher
 from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of
@@ -70,6 +70,23 @@ def test_gates_hold_back_only_what_cannot_match(
     candidates = [Candidate(i, rule) for i, rule in enumerate(rules)]
     matching = {rule.index for rule in candidates if rule.matches(document)}
     assert matching <= alive(candidates, document, DISCRIMINATORS if joint else (), dull)
+
+
+@settings(max_examples=500)
+@given(predicates, st.lists(documents, min_size=1, max_size=4))
+def test_explanations_that_are_remembered_are_the_same(
+    rule: Predicate, events: list[dict[str, object]]
+) -> None:
+    remembered = remembering(rule)
+    for document in (*events, *events):
+        assert repr(remembered(document)) == repr(explain(rule, document))
+
+
+def test_explanations_are_remembered_by_value_and_kind() -> None:
+    remembered = remembering(Compare(Field("a", (("a",),)), Number("gte", 1.0)))
+    shown = [remembered({"a": value}).value for value in (1, True, 1.0, 1, "1")]
+    assert list(map(repr, shown)) == ["1", "True", "1.0", "1", "'1'"]
+    assert remembered({"a": 1}) is remembered({"a": 1, "b": 2})
 
 
 KEYS = st.sampled_from(["a", "b", "a.b", "b.a", "a.b.a", "0", "1"])

@@ -15,8 +15,7 @@ from trailhound.model.logsource import FieldInfo
 from trailhound.model.records import Origin
 from trailhound.sinks import SINKS
 from trailhound.sinks.csv_rows import COLUMNS
-from trailhound.sinks.encode import json_text
-from trailhound.sinks.native import finding_document
+from trailhound.sinks.native import finding_json
 from trailhound.sources import SOURCES
 from trailhound.sources.contract import Source
 from trailhound.sources.unwrap import _WRAPPINGS
@@ -143,7 +142,7 @@ def sinks() -> str:
                 "One line each; shown here over several. `json` holds a list of the same under "
                 "`findings`, and the totals of the scan.\n"
             ),
-            f"```json\n{_indented(json_text(finding_document(_example())))}\n```\n",
+            f"```json\n{_indented(finding_json(_example()))}\n```\n",
         ]
     )
 

@@ -4,12 +4,13 @@ Matching short-circuits; this evaluates every part, and is asked only about hits
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from trailhound.engine.match import elements_of, matcher
-from trailhound.engine.tests import GaveUp, check_of
+from trailhound.engine.tests import GaveUp, check_of, needs_backtracking
 from trailhound.engine.texts import text_of
-from trailhound.engine.values import Getter, getter, leaves, nodes
+from trailhound.engine.values import Getter, getter, leaves, nodes, presence
 from trailhound.model.findings import Explanation
 from trailhound.rules.describe import describe
 from trailhound.rules.ir import (
@@ -24,6 +25,7 @@ from trailhound.rules.ir import (
     Or,
     Predicate,
     PythonCall,
+    Regex,
     SameAs,
     Some,
 )
@@ -69,6 +71,90 @@ def explainer(predicate: Predicate) -> Explainer:
             # Only what its program said yes to is ever explained.
             said = Explanation(describe(predicate), True)  # noqa: FBT003
             return lambda _document: said
+
+
+def remembering(predicate: Predicate) -> Explainer:
+    """Compile a predicate like `explainer`, to a function that remembers.
+
+    Where an event has the same values as one before in all the fields that the predicate names,
+    the explanation is the very same object.
+    """
+    explained = explainer(predicate)
+    reads = _reads_of(predicate)
+    if reads is None:
+        return explained
+    return _Memory(explained, tuple(reads.values())).explain
+
+
+class _Memory:
+    """Explanations by the values that they show."""
+
+    _LIMIT = 256
+    _TRIED = 200
+
+    def __init__(self, explained: Explainer, reads: tuple[Getter, ...]) -> None:
+        self._explained = explained
+        self._reads = reads
+        self._known: dict[Any, Explanation] = {}
+        self._asked = self._missed = 0
+
+    def explain(self, document: Any) -> Explanation:
+        # Where values hardly ever come again, it is not worth it.
+        if self._missed > self._TRIED and self._missed * 2 > self._asked:
+            return self._explained(document)
+        key = tuple([tuple(read(document)) for read in self._reads])
+        if not all(map(_is_plain, chain.from_iterable(key))):
+            return self._explained(document)
+        self._asked += 1
+        found = self._known.get(key)
+        if found is None:
+            self._missed += 1
+            found = self._explained(document)
+            if len(self._known) >= self._LIMIT:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+
+def _is_plain(value: Any) -> bool:
+    # Not 1.0 nor true, which are equal to 1 and yet shown otherwise.
+    kind = value.__class__
+    return (kind is str and len(value) <= _VALUE_LIMIT) or kind is int or value is None
+
+
+def _reads_of(node: Predicate) -> dict[object, Getter] | None:
+    """Return readers of all that an explanation depends on; None where that is not known."""
+    match node:
+        case And() | Or() | AtLeast():
+            found: dict[object, Getter] = {}
+            for item in node.items:
+                inner = _reads_of(item)
+                if inner is None:
+                    return None
+                found |= inner
+            return found
+        case Not():
+            return _reads_of(node.item)
+        case Compare(test=IsNull()):
+            return {node.field: getter(node.field), ("is", node.field): _presence(node.field)}
+        case Compare(test=SameAs(other=other)):
+            return {field: getter(field) for field in (node.field, other)}
+        case Compare(test=Regex() as test) if needs_backtracking(test):
+            return None  # how long it took may differ
+        case Compare():
+            # Which path a value was found at is shown as well.
+            paths = () if node.field.via else node.field.paths
+            fields = tuple(Field("", (path,)) for path in paths) or (node.field,)
+            return {field: getter(field) for field in fields}
+        case Exists():
+            return {("nodes", node.field): nodes(node.field)}
+        case _:
+            return None
+
+
+def _presence(field: Field) -> Getter:
+    present = presence(field)
+    return lambda document: ["there" if present(document) else ""]
 
 
 def _joined(node: And | Or | AtLeast) -> Explainer:

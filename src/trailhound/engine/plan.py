@@ -6,7 +6,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
-from trailhound.engine.explain import Explainer, explainer
+from trailhound.engine.explain import Explainer, remembering
 from trailhound.engine.gates import Candidate, Gate, Gates, gates_for, program_of
 from trailhound.engine.match import check_patterns
 from trailhound.engine.output import Said, speaker
@@ -159,7 +159,7 @@ class Plan:
             return None
         compiled = self._explainers.get(rule)
         if compiled is None:
-            compiled = self._explainers[rule] = explainer(predicate)
+            compiled = self._explainers[rule] = remembering(predicate)
         return compiled(document)
 
     def say(self, rule: int, document: Mapping[str, Any]) -> Said:

@@ -115,9 +115,9 @@ class Event:
         self._uid: str | None = None
         self.written: bytes | None = None
         """The document as `orjson.dumps` writes it, where whoever read it knows that."""
-        self.told: dict[bool, bytes] = {}
-        """What an outlet wrote of it, with its document and without: many findings may be about
-        one event."""
+        self.told: dict[str, str] = {}
+        """What an outlet wrote of it, by the name of the form: many findings may be about one
+        event."""
 
     @property
     def envelope(self) -> Envelope:

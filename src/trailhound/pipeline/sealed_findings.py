@@ -26,7 +26,7 @@ from trailhound.model.findings import Finding, RuleInfo
 from trailhound.model.levels import Level
 from trailhound.model.records import Origin, RawRecord
 from trailhound.sinks.encode import json_text
-from trailhound.sinks.native import finding_document
+from trailhound.sinks.native import finding_json
 from trailhound.sinks.ocsf import DETECTION_FINDING, detection_finding
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
@@ -229,7 +229,7 @@ def _check_summary(document: Mapping[str, Any], events: tuple[Event, ...]) -> No
         start_ns=min(times),
         events=events,
     )
-    told, keys = finding_document(anew), set(_SUMMARY)
+    told, keys = json.loads(finding_json(anew)), set(_SUMMARY)
     if document.get("class_uid") == DETECTION_FINDING:
         told, keys = detection_finding(anew), set(_OCSF_SUMMARY)
     if len(events) == 1:

@@ -6,7 +6,7 @@ from trailhound.model.findings import Finding
 from trailhound.model.totals import Totals
 from trailhound.sinks.contract import Sink, SinkOptions
 from trailhound.sinks.encode import json_text
-from trailhound.sinks.native import finding_document, totals_document
+from trailhound.sinks.native import finding_json, totals_document
 
 
 class _JsonWriter:
@@ -19,7 +19,7 @@ class _JsonWriter:
     def write(self, finding: Finding) -> None:
         """Write one element of `findings`."""
         self._stream.write(",\n" if self._begun else '{"findings":[\n')
-        self._stream.write(json_text(finding_document(finding)))
+        self._stream.write(finding_json(finding))
         self._begun = True
 
     def close(self, totals: Totals) -> None:

@@ -14,33 +14,18 @@ from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields
 from trailhound.sinks.wording import rfc3339, source_ip, subject
 
 _EXPLANATION_DEPTH_LIMIT = 60
+_EXPLAINED_LIMIT = 500
+_EXPLAINED: dict[int, tuple[Explanation, Any]] = {}
+"""Explanations that were written last, by their ids, which hold as long as they are kept."""
 
 
-def finding_document(finding: Finding) -> dict[str, Any]:
-    """Return a finding for JSON. Every key but `proofs` is always there; absent text is empty.
+def finding_json(finding: Finding) -> str:
+    """Return a finding as JSON. Every key but `proofs` is always there; absent text is empty.
 
     `time` and `start` are RFC 3339 in UTC, null where the source gave none.
     """
-    envelope = subject(finding)
     rule = finding.rule
-    document = {
-        "uid": finding.uid,
-        "rule": _rule(rule),
-        "level": rule.level.label,
-        "time": rfc3339(finding.time_ns),
-        "start": rfc3339(finding.start_ns),
-        "actor": finding.actor,
-        "invoked_by": envelope.invoked_by,
-        "action": envelope.action,
-        "target": {
-            "type": envelope.target_type,
-            "namespace": envelope.target_namespace,
-            "name": envelope.target_name,
-        },
-        "src_ip": source_ip(finding),
-        "device": envelope.device,
-        "outcome": outcome_word(envelope.outcome),
-        "request_uid": envelope.request_uid,
+    rest: dict[str, Any] = {
         "event_count": finding.event_count,
         "group": dict(finding.group),
         "reason": finding.reason,
@@ -49,15 +34,54 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "change": finding.change,
         "message": finding.message,
         "values": dict(finding.values),
-        "explanation": explanation_document(finding.explanation),
-        "events": [
-            _event(event, with_document=index < DOCUMENTS_SHOWN)
-            for index, event in enumerate(finding.events)
-        ],
+        "explanation": _explanation(finding.explanation),
     }
-    if finding.proofs is not None:
-        document["proofs"] = proofs_document(finding.proofs)
-    return document
+    events = ",".join(
+        [
+            _event(event, with_document=at < DOCUMENTS_SHOWN)
+            for at, event in enumerate(finding.events)
+        ]
+    )
+    proofs = finding.proofs and f',"proofs":{json_text(proofs_document(finding.proofs))}'
+    return (
+        f'{{"uid":{json_text(finding.uid)},"rule":{_rule(rule)},"level":"{rule.level.label}",'
+        f'{_deed(finding)},{json_text(rest)[1:-1]},"events":[{events}]{proofs or ""}}}'
+    )
+
+
+def _deed(finding: Finding) -> str:
+    """Return the members that say who did what, when and from where."""
+    events = finding.events
+    if len(events) != 1 or not (finding.time_ns == finding.start_ns == events[0].envelope.time_ns):
+        return _deed_anew(finding)
+    # All of it then follows from the one event, which other findings may be about as well.
+    told = events[0].told
+    deed = told.get("deed")
+    if deed is None:
+        deed = told["deed"] = _deed_anew(finding)
+    return deed
+
+
+def _deed_anew(finding: Finding) -> str:
+    envelope = subject(finding)
+    return json_text(
+        {
+            "time": rfc3339(finding.time_ns),
+            "start": rfc3339(finding.start_ns),
+            "actor": finding.actor,
+            "invoked_by": envelope.invoked_by,
+            "action": envelope.action,
+            "target": {
+                "type": envelope.target_type,
+                "namespace": envelope.target_namespace,
+                "name": envelope.target_name,
+            },
+            "src_ip": source_ip(finding),
+            "device": envelope.device,
+            "outcome": outcome_word(envelope.outcome),
+            "request_uid": envelope.request_uid,
+        }
+    )[1:-1]
 
 
 def proofs_document(proofs: Proofs) -> dict[str, Any]:
@@ -157,32 +181,43 @@ def _record_proof(proof: RecordProof) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _rule(rule: RuleInfo) -> Any:
-    return fragment(
-        json_text(
-            {
-                "uid": rule.uid,
-                "title": rule.title,
-                "level": rule.level.label,
-                "dialect": rule.dialect,
-                "path": rule.path,
-                "line": rule.line,
-                "description": rule.description,
-                "tags": rule.tags,
-                "references": rule.references,
-                "false_positives": rule.false_positives,
-                "author": rule.author,
-                "status": rule.status,
-            }
-        )
+def _rule(rule: RuleInfo) -> str:
+    return json_text(
+        {
+            "uid": rule.uid,
+            "title": rule.title,
+            "level": rule.level.label,
+            "dialect": rule.dialect,
+            "path": rule.path,
+            "line": rule.line,
+            "description": rule.description,
+            "tags": rule.tags,
+            "references": rule.references,
+            "false_positives": rule.false_positives,
+            "author": rule.author,
+            "status": rule.status,
+        }
     )
 
 
-def _event(event: Event, *, with_document: bool) -> Any:
-    told = event.told.get(with_document)
+def _explanation(node: Explanation | None) -> Any:
+    if node is None:
+        return None
+    # The engine gives the same explanation again where an event is like one before.
+    known = _EXPLAINED.get(id(node))
+    if known is None or known[0] is not node:
+        if len(_EXPLAINED) >= _EXPLAINED_LIMIT:
+            _EXPLAINED.clear()
+        known = _EXPLAINED[id(node)] = node, fragment(json_text(explanation_document(node)))
+    return known[1]
+
+
+def _event(event: Event, *, with_document: bool) -> str:
+    form = "whole" if with_document else "place"
+    told = event.told.get(form)
     if told is None:
-        told = event.told[with_document] = _told(event, with_document=with_document).encode()
-    return fragment(told)
+        told = event.told[form] = _told(event, with_document=with_document)
+    return told
 
 
 def _told(event: Event, *, with_document: bool) -> str:

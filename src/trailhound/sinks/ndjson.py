@@ -5,8 +5,7 @@ from typing import TextIO
 from trailhound.model.findings import Finding
 from trailhound.model.totals import Totals
 from trailhound.sinks.contract import Sink, SinkOptions
-from trailhound.sinks.encode import json_text
-from trailhound.sinks.native import finding_document
+from trailhound.sinks.native import finding_json
 
 
 class _NdjsonWriter:
@@ -15,7 +14,7 @@ class _NdjsonWriter:
 
     def write(self, finding: Finding) -> None:
         """Write one line."""
-        self._stream.write(json_text(finding_document(finding)) + "\n")
+        self._stream.write(finding_json(finding) + "\n")
 
     def close(self, totals: Totals) -> None:
         """Write nothing: a line that is no finding would have to be told apart."""

@@ -5,11 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from trailhound.model.findings import Finding
 from trailhound.sinks.encode import json_text
-from trailhound.sinks.native import finding_document
+from trailhound.sinks.native import finding_json
 from trailhound.sinks.ocsf import detection_finding
 
 Form = Literal["ndjson", "ocsf"]
@@ -43,7 +43,7 @@ class FindingsLog:
         by_day: dict[str, list[str]] = {}
         for finding in findings:
             day = datetime.fromtimestamp(finding.time_ns // 10**9, UTC).strftime("%Y-%m-%d")
-            by_day.setdefault(day, []).append(json_text(self._document(finding)) + "\n")
+            by_day.setdefault(day, []).append(self._line(finding))
         sizes = {}
         for day, lines in by_day.items():
             name = f"{day}.ndjson" if self._form == "ndjson" else f"{day}.{self._form}.ndjson"
@@ -54,7 +54,7 @@ class FindingsLog:
                 sizes[name] = file.tell()
         return sizes
 
-    def _document(self, finding: Finding) -> dict[str, Any]:
+    def _line(self, finding: Finding) -> str:
         if self._form == "ocsf":
-            return detection_finding(finding, time.time_ns())
-        return finding_document(finding)
+            return json_text(detection_finding(finding, time.time_ns())) + "\n"
+        return finding_json(finding) + "\n"
