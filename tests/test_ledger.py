@@ -63,7 +63,7 @@ def new_ledger(folder: Path, *sizes: int, keep_records: bool = True) -> Path:
 def root_of(count: int) -> bytes:
     frontier = Frontier()
     for index in range(count):
-        frontier.add(leaf_hash(sealed(index).entry))
+        frontier.add([leaf_hash(sealed(index).entry)])
     return frontier.root()
 
 
@@ -322,7 +322,7 @@ def forge_entries(folder: Path, entries: list[bytes], *, tiles: bool) -> None:
     if not tiles:
         return
     for number, entry in enumerate(entries):
-        for level, tile in frontier.add(leaf_hash(entry)):
+        for level, tile in frontier.add([leaf_hash(entry)]):
             (folder / Tile(f"tile/{level}", number >> (8 * (level + 1))).path).write_bytes(tile)
     for level, hashes in enumerate(frontier.levels):
         if hashes:

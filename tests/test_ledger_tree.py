@@ -108,7 +108,7 @@ def test_known_roots(size: int) -> None:
     hashes = [leaf_hash(leaf) for leaf in LEAVES[:size]]
     frontier = Frontier()
     for one in hashes:
-        frontier.add(one)
+        frontier.add([one])
     assert range_hash(0, size, hashes_from(hashes)).hex() == ROOTS[size]
     assert frontier.root().hex() == ROOTS[size]
 
@@ -159,7 +159,7 @@ def test_tiles_give_every_proof(size: int) -> None:
     frontier = Frontier()
     written = {}
     for number, leaf in enumerate(leaves):
-        for level, tile in frontier.add(leaf):
+        for level, tile in frontier.add([leaf]):
             written[Tile(f"tile/{level}", number >> (8 * (level + 1))).path] = tile
     assert frontier.root() == root
     assert written == {path: data for path, data in files.items() if ".p/" not in path}

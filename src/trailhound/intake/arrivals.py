@@ -15,7 +15,7 @@ _KEPT_BYTES = 64 * 1024
 """How much is kept of a record that is too large to be kept whole."""
 
 
-class Arrival(Struct, frozen=True, array_like=True):
+class Arrival(Struct, frozen=True, array_like=True, gc=False):
     """One record as a sender handed it over."""
 
     data: bytes

@@ -204,7 +204,7 @@ def plain_rows(
             *(list(envelope.get(name) or [_DEFAULTS[name]] * count) for name, _ in ENVELOPE),
             [f"[[{heads[path]},{line},0]]" for path, line in zip(paths, lines, strict=True)],
             [[]] * count,
-            [document.decode() for document in documents],
+            list(documents),
             list(raws),
             [[view]] * count,
             [None] * count,
@@ -234,7 +234,7 @@ def row_of(arrival: Arrival) -> tuple[Any, ...]:
         exact = exact and views_exact
     promoted = [_promote(event.document, *field) for field in _FIELDS.get(event.source, ())]
     odd = any(value is _ODD for value in promoted)
-    raw = arrival.raw
+    raw, data = arrival.raw, text.encode()
     return (
         _held(envelope.time_ns),
         event.uid,
@@ -242,8 +242,8 @@ def row_of(arrival: Arrival) -> tuple[Any, ...]:
         *(column_value(getattr(envelope, name)) for name, _ in ENVELOPE),
         encode([[_clean(o.path), o.line, o.element] for o in event.origins])[0],
         [_clean(note) for note in event.notes],
-        text,
-        None if not raw or raw == text.encode() else raw,
+        data,
+        None if not raw or raw == data else raw,
         same,
         views,
         exact and not odd and not others,

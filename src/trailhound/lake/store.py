@@ -9,16 +9,18 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 from msgspec import Struct
 
+from trailhound.lake.arrow import Columns
 from trailhound.lake.catalogue import Catalogue, StoredFile
-from trailhound.lake.quoting import identifier, literal
+from trailhound.lake.quoting import literal
 from trailhound.lake.schema import COLUMNS, VERSION, Arrival, Rows, promoted_columns, rows_of
 from trailhound.model.errors import TrailhoundError
 
@@ -145,11 +147,9 @@ class Writer:
         files: list[StoredFile] = []
         try:
             for source, day, part in parts:
-                self._stage(part)
-                self._leave_out_repeats(source, day, part.columns[0])
-                file = self._write("SELECT * FROM staged ORDER BY time", source, day)
-                if file is not None:
-                    files.append(file)
+                fresh = self._without_repeats(day, part)
+                if fresh.columns[0]:
+                    files.append(self._write_rows(fresh, source, day))
         except (OSError, duckdb.Error) as error:
             raise TrailhoundError(f"cannot write to {self.folder}: {error}") from None
         if files or batch:
@@ -160,34 +160,55 @@ class Writer:
         stored = sum(file.events for file in files)
         return Appended(stored, given - stored)
 
-    def _stage(self, rows: Rows) -> None:
-        columns = (*COLUMNS, *promoted_columns(rows.source))
-        self._db.execute("DROP TABLE IF EXISTS staged")
-        selected = ", ".join(
-            (
-                f"make_timestamp_ns(unnest(${number}::BIGINT[]))"
-                if kind == "TIMESTAMP_NS"
-                else f"unnest(${number}::{kind}[])"
-            )
-            + f" AS {identifier(name)}"
-            for number, (name, kind) in enumerate(columns, 1)
-        )
-        self._db.execute(f"CREATE TEMP TABLE staged AS SELECT {selected}", rows.columns)
-
-    def _leave_out_repeats(self, source: str, day: str, times: Sequence[int]) -> None:
-        self._db.execute(
-            "DELETE FROM staged WHERE rowid NOT IN "
-            "(SELECT min(rowid) FROM staged GROUP BY time, uid, copy)"
-        )
+    def _without_repeats(self, day: str, rows: Rows) -> Rows:
+        """Return the rows of a day that neither stand before in them nor are there already."""
+        times, uids, copies = rows.columns[:3]
+        keys: dict[tuple[int, str, str], int] = {}
+        for number, key in enumerate(zip(times, uids, copies, strict=True)):
+            keys.setdefault(key, number)
+        kept = set(keys.values()) if len(keys) < len(times) else None
         first, last = min(times), max(times)
-        near = [file for file in self.catalogue.files([source], first, last + 1) if file.day == day]
-        if near:
+        files = self.catalogue.files([rows.source], first, last + 1)
+        if near := [file for file in files if file.day == day]:
+            numbers = ("number", "BIGINT", range(len(times)))
+            named = zip(COLUMNS[:3], rows.columns[:3], strict=True)
+            arrived = Columns([numbers, *((name, kind, held) for (name, kind), held in named)])
             # The same event has the same time: only rows of these times can be it.
-            self._db.execute(
-                "DELETE FROM staged WHERE (time, uid, copy) IN "  # noqa: S608 - quoted
-                f"(SELECT (time, uid, copy) FROM {self._parquet(near)} WHERE time BETWEEN "
-                f"make_timestamp_ns({first}) AND make_timestamp_ns({last}))"
+            found = self._ask(
+                arrived,
+                f"SELECT number FROM (SELECT {arrived.selected} FROM arrived) WHERE "  # noqa: S608 - quoted
+                f"(time, uid, copy) IN (SELECT (time, uid, copy) FROM {self._parquet(near)} WHERE "
+                f"time BETWEEN make_timestamp_ns({first}) AND make_timestamp_ns({last}))",
             )
+            if found:
+                kept = set(range(len(times)) if kept is None else kept)
+                kept.difference_update(number for (number,) in found)
+        if kept is None:
+            return rows
+        order = sorted(kept)
+        return Rows(rows.source, [[column[i] for i in order] for column in rows.columns])
+
+    def _write_rows(self, rows: Rows, source: str, day: str) -> StoredFile:
+        named = zip((*COLUMNS, *promoted_columns(source)), rows.columns, strict=True)
+        arrived = Columns([(name, kind, values) for (name, kind), values in named])
+        query = f"SELECT * FROM (SELECT {arrived.selected} FROM arrived) ORDER BY time"  # noqa: S608 - quoted
+        with self._registered(arrived):
+            file = self._write(query, source, day)
+        assert file is not None  # noqa: S101 - there are rows
+        return file
+
+    def _ask(self, arrived: Columns, query: str) -> list[tuple[Any, ...]]:
+        with self._registered(arrived):
+            return self._db.execute(query).fetchall()
+
+    @contextmanager
+    def _registered(self, arrived: Columns) -> Iterator[None]:
+        """Columns that queries can read as `arrived`."""
+        self._db.register("arrived", arrived.array)
+        try:
+            yield
+        finally:
+            self._db.unregister("arrived")
 
     def _parquet(self, files: Iterable[StoredFile]) -> str:
         paths = ", ".join(literal(str(self.folder / file.path)) for file in files)

@@ -104,7 +104,7 @@ class Leaf(Struct, frozen=True, kw_only=True):
         return stored[:end], stored[end:]
 
 
-class Sealed(Struct, frozen=True):
+class Sealed(Struct, frozen=True, gc=False):
     """A record ready for the ledger."""
 
     entry: bytes

@@ -229,15 +229,18 @@ class Ledger:
         self.close()
 
     def _grow(self, batch: Sequence[Sealed]) -> None:
-        keep = self.settings.keep_records
-        for sealed in batch:
-            self._entries.append(sealed.entry)
-            if keep:
-                self._records.append(sealed.record)
-            index = self.size // WIDTH
-            for level, tile in self._frontier.add(leaf_hash(sealed.entry)):
+        at = 0
+        while at < len(batch):
+            part = batch[at : at + self._frontier.room()]
+            at += len(part)
+            entries = [sealed.entry for sealed in part]
+            self._entries += entries
+            if self.settings.keep_records:
+                self._records += [sealed.record for sealed in part]
+            self.size += len(part)
+            index = (self.size - 1) // WIDTH
+            for level, tile in self._frontier.add([leaf_hash(entry) for entry in entries]):
                 self._write(Tile(f"tile/{level}", index >> (8 * level)), tile)
-            self.size += 1
             if self.size % WIDTH == 0:
                 self._write_bundles(WIDTH)
                 self._entries, self._records = [], []
@@ -264,13 +267,15 @@ class Ledger:
     def _write(self, tile: Tile, data: bytes) -> None:
         path = self.folder / tile.path
         try:
+            _create(path, data)
+        except FileExistsError:
             # Partial tiles of higher levels stay the same for many heads. The last head needs
             # them, so they must not be empty even for as long as writing takes.
             if path.read_bytes() != data:
                 path.write_bytes(data)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            _create(path, data)
         self._fresh.append(path)
 
     def _sync(self) -> None:
@@ -392,6 +397,13 @@ def fetch_from(folder: Path) -> Fetch:
             raise TrailhoundError(f"cannot read {folder / path}: {error.strerror}") from None
 
     return fetch
+
+
+def _create(path: Path, data: bytes) -> None:
+    with open(path, "xb", buffering=0) as stream:
+        written = 0
+        while written < len(data):
+            written += stream.write(data[written:])
 
 
 def write_durable(path: Path, data: bytes) -> None:

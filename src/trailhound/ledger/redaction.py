@@ -68,7 +68,7 @@ _HINT = _any_of((*_IN_TEXT, *HINTS))
 """True for every record in which anything is replaced; few others should pass."""
 
 
-class Redacted(Struct, frozen=True):
+class Redacted(Struct, frozen=True, gc=False):
     """A record as it may be stored."""
 
     data: bytes

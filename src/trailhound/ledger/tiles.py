@@ -5,7 +5,7 @@ where a ledger keeps them.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from trailhound.model.errors import TrailhoundError
 WIDTH = 256
 """Hashes of a full tile; entries of a full bundle."""
 _HEIGHT = 8
+_LENGTH = struct.Struct(">H")
 _TILES_HELD = 64
 ENTRIES = "tile/entries"
 RECORDS = "records"
@@ -144,7 +145,7 @@ class TileReader:
 
 def join_bundle(entries: Iterable[bytes]) -> bytes:
     """Write entries as a bundle: each behind its length, 16 bits, big-endian."""
-    return b"".join(part for entry in entries for part in (struct.pack(">H", len(entry)), entry))
+    return b"".join([part for entry in entries for part in (_LENGTH.pack(len(entry)), entry)])
 
 
 def split_bundle(data: bytes) -> list[bytes] | None:
@@ -170,11 +171,19 @@ class Frontier:
         """Make one; `levels` are the hashes of the partial tile of each level, from 0."""
         self.levels = [bytearray(level) for level in levels] or [bytearray()]
 
-    def add(self, leaf: bytes) -> list[tuple[int, bytes]]:
-        """Add a leaf hash; return the tiles it filled, as (level, hashes), from the lowest."""
+    def room(self) -> int:
+        """Return how many leaves fill the lowest tile."""
+        return WIDTH - len(self.levels[0]) // HASH_BYTES
+
+    def add(self, leaves: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Add leaf hashes, as many as there is `room` for at most.
+
+        Returns:
+            The tiles that they filled, as (level, hashes), from the lowest.
+        """
         full: list[tuple[int, bytes]] = []
         level = 0
-        found = leaf
+        found = b"".join(leaves)
         while True:
             if level == len(self.levels):
                 self.levels.append(bytearray())

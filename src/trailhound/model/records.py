@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class Origin(Struct, frozen=True, order=True):
+class Origin(Struct, frozen=True, order=True, gc=False):
     """Where a record stands, so that a person can open it."""
 
     path: str

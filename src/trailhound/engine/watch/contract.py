@@ -27,7 +27,7 @@ class Stage(IntEnum):
     ENDED = 2
 
 
-class Sighting(Struct, frozen=True, kw_only=True):
+class Sighting(Struct, frozen=True, kw_only=True, gc=False):
     """What the watch needs to know of one event."""
 
     source: str

@@ -1,6 +1,7 @@
 """The process that reads the queue: records to events, events to what is kept and to findings."""
 
 import fcntl
+import gc
 import logging
 import os
 import sqlite3
@@ -24,6 +25,8 @@ BATCH_BYTES = 64 * 1024 * 1024
 BATCH_SECONDS = 2.0
 """How long a batch waits for more records before it is kept."""
 _LOOK_SECONDS = 0.25
+_GARBAGE_OBJECTS = 20_000
+"""So many are made before cycles among them are looked for; Python's own number is 700."""
 _LOCK_SECONDS = 60
 _log = logging.getLogger(__name__)
 
@@ -37,7 +40,11 @@ def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
         orders = _Orders(connection)
         journal = Journal(folder / "journal.sqlite")
         try:
-            _Loop(settings, orders, journal).run()
+            loop = _Loop(settings, orders, journal)
+            # A batch is a million objects that all go at once, and in no cycle.
+            gc.freeze()
+            gc.set_threshold(_GARBAGE_OBJECTS, 20, 20)
+            loop.run()
         finally:
             journal.close()
     except TrailhoundError as error:

@@ -18,7 +18,7 @@ _LONG = 256 * 1024
 """Of longer records the lake keeps the document alone."""
 
 
-class Taken(Struct):
+class Taken(Struct, gc=False):
     """One record that was taken in, and what came of it so far."""
 
     record: Numbered

@@ -38,7 +38,7 @@ _UNSIGNED_LIMIT = 65_536
 _log = logging.getLogger(__name__)
 
 
-class Numbered(Struct, frozen=True):
+class Numbered(Struct, frozen=True, gc=False):
     """A record on its way into the ledger."""
 
     number: int
