@@ -238,8 +238,8 @@ class _Walk:
         return [tile[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(width)]
 
     def _grow(self, number: int, mine: bytes, theirs: bytes) -> None:
-        self._entries.add(mine)
-        for level, tile in self._tiles.add(theirs):
+        self._entries.add([mine])
+        for level, tile in self._tiles.add([theirs]):
             if level:
                 self._compare(Tile(f"tile/{level}", number >> (8 * (level + 1))), tile)
 
