@@ -307,6 +307,51 @@ def test_the_prefilter_hides_nothing(parts: list[str], start: int, length: int) 
     assert REDACTOR.redact(safe.data).data == safe.data
 
 
+HINTING = st.recursive(
+    st.sampled_from(
+        [
+            *("token", "db-password", "TOKEN_FILE", "secrets", "Secret", "plain", "", "a & b"),
+            *(r"by \"token\":x", '{"token":"abc"}', ' ["password"]', '"token": "abc"', "{}", 'a"b'),
+            *(json.dumps({"name": "API_TOKEN", "value": "abc"}), 7, None, True),
+        ]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["token", "name", "Key", "value", "parameterValue", "env", "resource", "x", "kind"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "name", "value", "objectRef"]), HINTING), st.booleans()
+)
+@settings(max_examples=300, derandomize=True)
+def test_a_hint_is_dismissed_only_where_there_is_no_secret(document: dict, go: bool) -> None:
+    record = json.dumps(document, separators=(",", ":")).encode()
+    if go:
+        record = record.replace(b"&", b"\\u0026")
+    safe, walk = REDACTOR.redact(record), redaction._Pass(KEY)
+    assert safe.data == walk.record(record)
+    assert safe.paths == tuple(walk.paths)
+
+
+def test_hints_are_dismissed() -> None:
+    """Values that look like keys, names without values, and text in quotes inside text."""
+    harmless = {
+        "objectRef": {"subresource": "token", "name": "app-password-1"},
+        "annotations": {"reason": 'by "token" of "x"'},
+        "env": [{"name": "DB_PASSWORD", "valueFrom": {}}, {"name": "A", "value": "b"}],
+    }
+    assert redaction._holds_nothing(json.dumps(harmless, separators=(",", ":")).encode())
+
+
 @given(st.lists(st.sampled_from([*DOCUMENTS.values(), {"eventID": "x" * 500}]), max_size=12))
 @settings(max_examples=30)
 def test_long_lists_are_redacted_alike(elements: list) -> None:

@@ -112,18 +112,37 @@ _NAME = re2.compile(rf"(?i){_any_of(SECRET_NAME_PARTS)}")
 _NO_NAME = re2.compile(rf"(?i)(?:{_any_of(NOT_SECRET_NAME_ENDS)})$")
 
 _Q = r"""\\*\""""
-HINTS = (
+_KEY_HINTS = (
     rf"(?i:{_Q}(?:{_any_of(SECRET_KEYS)}){_Q})",
     rf"(?i:(?:{_any_of(SECRET_KEY_ENDS)}){_Q})",
-    rf"(?i:{_Q}(?:{'|'.join(NAME_KEYS)}){_Q}\s*:?\s*{_Q}[^\"]*(?:{_any_of(SECRET_NAME_PARTS)}))",
-    rf"{_Q}(?:Secret|SecretList|SecureString){_Q}",
-    rf"{_Q}secrets{_Q}(?s:.*)(?:requestObject|responseObject){_Q}",
-    rf"(?:requestObject|responseObject){_Q}(?s:.*){_Q}secrets{_Q}",
     rf"(?i:{_Q}(?:"
     + "|".join(sorted({f.path.rpartition(".")[2] for f in FIELDS if f.when is When.ALWAYS}))
     + rf"){_Q})",
 )
+_NAME_HINT = (
+    rf"(?i:{_Q}(?:{'|'.join(NAME_KEYS)}){_Q}\s*:?\s*{_Q}[^\"]*(?:{_any_of(SECRET_NAME_PARTS)}))"
+)
+_KIND_HINTS = (
+    rf"{_Q}(?:Secret|SecretList|SecureString){_Q}",
+    rf"{_Q}secrets{_Q}(?s:.*)(?:requestObject|responseObject){_Q}",
+    rf"(?:requestObject|responseObject){_Q}(?s:.*){_Q}secrets{_Q}",
+)
+HINTS = (*_KEY_HINTS, _NAME_HINT, *_KIND_HINTS)
 """RE2 over a record as it arrived: one is true wherever a field of these tables can be in it."""
+
+JSON_HINTS = (*(rf"{hint}\s*:" for hint in _KEY_HINTS), *_KIND_HINTS)
+"""The same for records that are JSON, without JSON inside their strings: there, what could be a
+key is one only before a colon. Names are left out: see `NAMED_HINTS`."""
+
+NAMED_HINTS = (
+    _NAME_HINT,
+    r"(?i:\""
+    + "|".join(
+        sorted({f.path.rpartition(".")[2] for f in FIELDS if f.when is When.SECRET_NAME})
+    ).join(("(?:", ")"))
+    + r"\"\s*:)",
+)
+"""In such records, both are true wherever a value is secret by the name beside it."""
 
 
 @lru_cache(4096)
