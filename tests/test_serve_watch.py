@@ -115,7 +115,8 @@ def test_what_the_watch_never_saw_is_no_gap(tmp_path: Path) -> None:
         data = audit_line("web-1", START + serial, serial)
         items = [*(d := Decoder()).decode(RawRecord(data, Origin("x", number))), *d.flush()]
         events = [item for item in items if isinstance(item, Event)]
-        assert watcher.take(events, set(), number + 1, (START + serial) * SECOND_NS) == []
+        sightings = [sighting(e, (START + serial) * SECOND_NS, repeat=False) for e in events]
+        assert watcher.take(sightings, number + 1) == []
 
     def late(watcher: Watcher) -> list[str]:
         now_ns = (START + 900) * SECOND_NS
@@ -182,7 +183,8 @@ def test_nothing_in_an_event_keeps_the_watch_from_being_saved(
     with tempfile.TemporaryDirectory() as folder:
         watcher = Watcher(Path(folder) / "w.sqlite", 1)
         for minute in range(3):
-            watcher.take(events, set(), 2, START * SECOND_NS + minute * MINUTE_NS)
+            now_ns = START * SECOND_NS + minute * MINUTE_NS
+            watcher.take([sighting(event, now_ns, repeat=False) for event in events], 2)
         watcher.save(2)
         watcher.close()
         assert load_watch(Path(folder) / "w.sqlite")[1] or not events
