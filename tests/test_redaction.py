@@ -4,6 +4,7 @@
 import base64
 import gzip
 import json
+import re
 from urllib.parse import quote_plus
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from trailhound.ledger import redaction
 from trailhound.ledger.json_spans import scalars, string_token, string_value
 from trailhound.ledger.redaction import Redactor, blanked, keyed_hash
-from trailhound.ledger.secret_fields import FIELDS, SECRET_KEY_ENDS, SECRET_KEYS, When
+from trailhound.ledger.secret_fields import FIELDS, HINTS, SECRET_KEY_ENDS, SECRET_KEYS, When
 from trailhound.ledger.secret_text import RULES
 
 KEY = b"k" * 32
@@ -350,6 +351,24 @@ def test_hints_are_dismissed() -> None:
         "env": [{"name": "DB_PASSWORD", "valueFrom": {}}, {"name": "A", "value": "b"}],
     }
     assert redaction._holds_nothing(json.dumps(harmless, separators=(",", ":")).encode())
+
+
+@given(
+    st.lists(st.tuples(st.lists(NOISE, min_size=1, max_size=2), st.integers(0, 300)), max_size=8)
+)
+@settings(max_examples=150, derandomize=True)
+def test_many_records_are_redacted_as_each(parts: list[tuple[list[str], int]]) -> None:
+    odd = ("\n", "\v", "", "\x85", "\r", "\0")
+    records = [encoded(odd[at % 6].join(two)[at : at + 400]) for two, at in parts]
+    records += [b"", b"pwd", b"--token"]
+    assert REDACTOR.redact_many(records) == [REDACTOR.redact(record) for record in records]
+
+
+def test_every_hint_can_be_searched_for_in_blocks() -> None:
+    """In `hinting` a class of what is no blank is written out, where it begins with that."""
+    for hint in (*redaction._IN_TEXT, *HINTS):
+        assert all(found.startswith(r"[^\s") for found in re.findall(r"\[\^[^\]]*\\s", hint))
+        assert r"\S" not in hint
 
 
 @given(st.lists(st.sampled_from([*DOCUMENTS.values(), {"eventID": "x" * 500}]), max_size=12))

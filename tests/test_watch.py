@@ -370,6 +370,47 @@ def test_saving_and_batches_change_nothing(story: list[tuple], cuts: set[int]) -
     assert all(f[1] is not Status.WITHDRAWN for f in found)
 
 
+crowds = st.lists(
+    st.tuples(
+        st.sampled_from([0, 0, 0, 0, 0, 0, 1, 30, 70]),
+        st.sampled_from(["a", "a", "a", "b", "c", "d", ""]),
+        st.sampled_from(["", "x", "x", "y", "z"]),
+        st.integers(-2000, 2000),
+        st.sampled_from([0, 0, 0, 0, 7]),
+        st.sampled_from(list(Stage)),
+        st.sampled_from([False, False, False, True]),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowds, st.sampled_from([1, 3, 50]), st.booleans())
+def test_many_at_once_are_seen_as_one_by_one(story: list[tuple], flood: int, full: bool) -> None:
+    """The law: the same findings, and the same is known of everybody afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(volume, "flood_at", lambda _volume, _minute: flood)
+        if full:
+            patch.setattr(limits, "KEPT", (1, 2, 3, 4))
+            patch.setattr(limits, "PARTS_KEPT", (2, 2, 2))
+        clock, sightings = MONDAY, []
+        for number, (step, sender, kind, off, serial, stage, repeat) in enumerate(story):
+            clock += step * SECOND_NS
+            more = {"kind": kind, "serial": serial, "stage": stage, "repeat": repeat}
+            time_ns = clock + off * SECOND_NS if off % 7 else 0
+            request, origin = str(number % 9), Origin("p", number)
+            sightings.append(
+                seen(clock, sender, time_ns=time_ns, origin=origin, request=request, **more)
+            )
+        one, many = Watch(), Watch()
+        expected = told([f for s in sightings for f in one.observe(s)])
+        assert told(list(many.observe_all(sightings))) == expected
+        assert many.senders.scopes == one.senders.scopes
+        assert list(many.senders.scopes) == list(one.senders.scopes)
+        assert many.senders.changed == one.senders.changed
+        assert many.senders.turned_away == one.senders.turned_away
+
+
 def reloaded(watch: Watch, rows: dict[Key, bytes]) -> Watch:
     """Write what has changed, and only that; read all of it again."""
     for key in watch.senders.gone:

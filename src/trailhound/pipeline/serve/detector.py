@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from trailhound.intake.arrivals import Arrival
 from trailhound.intake.queue import Damage, Frame, Mark, QueueReader
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.serve import logs, talk
@@ -24,6 +25,11 @@ BATCH_RECORDS = 20_000
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_SECONDS = 2.0
 """How long a batch waits for more records before it is kept."""
+_RUN_RECORDS = 2_000
+"""Records that are judged together at most, where so many wait; those of one frame always are."""
+_RUN_BYTES = 4 * 1024 * 1024
+_RUN_NS = 1_000_000_000
+"""They arrived within so much of each other: all count as arrived with the last of them."""
 _LOOK_SECONDS = 0.25
 _GARBAGE_OBJECTS = 20_000
 """So many are made before cycles among them are looked for; Python's own number is 700."""
@@ -165,9 +171,9 @@ class _Loop:
             return False
         took = False
         judge = self._judge
-        for frame in self._frames(mark):
+        for run in self._runs(mark):
             took = True
-            first, arrivals = frame
+            first, arrivals = run
             while arrivals:
                 # A batch that a crash cut short ends where it ended before.
                 end = again.behind if again else judge.behind + BATCH_RECORDS - judge.open_records
@@ -183,6 +189,29 @@ class _Loop:
             if self._orders.gone:
                 break
         return took
+
+    def _runs(self, mark: Mark) -> Iterator[tuple[int, list[Arrival]]]:
+        """Yield records as they follow on each other: the more wait, the more at once."""
+        first = size = 0
+        run: list[Arrival] = []
+        for frame in self._frames(mark):
+            begun_ns = run[0].received_ns if run else 0
+            last_ns = frame.arrivals[-1].received_ns
+            if run and (
+                frame.first != first + len(run)
+                or frame.first < self._judge.seen_below
+                or not begun_ns <= last_ns <= begun_ns + _RUN_NS
+                or len(run) + len(frame.arrivals) > _RUN_RECORDS
+                or size > _RUN_BYTES
+            ):
+                yield first, run
+                run, size = [], 0
+            if not run:
+                first = frame.first
+            run += frame.arrivals
+            size += sum([len(arrival.data) for arrival in frame.arrivals])
+        if run:
+            yield first, run
 
     def _frames(self, mark: Mark) -> Iterator[Frame]:
         for item in self._reader.read(mark):

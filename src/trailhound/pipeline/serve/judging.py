@@ -135,6 +135,11 @@ class Judge:
         """Whether there is something that is not kept yet."""
         return self._begun_s is not None
 
+    @property
+    def seen_below(self) -> int:
+        """Number below which the watch has seen all records before this process began."""
+        return self._watcher.seen_below
+
     def age_s(self, now_s: float) -> float:
         """Return how long the open batch has been open; 0 where there is none."""
         return 0.0 if self._begun_s is None else now_s - self._begun_s
@@ -172,7 +177,7 @@ class Judge:
 
     def _records(self, first: int, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, Taken]]:
         """Redact records, and leave out those that are known to have been sent before."""
-        safe = [self._redact(arrival.data) for arrival in arrivals]
+        safe = self._redact([arrival.data for arrival in arrivals])
         keys = [key_of(*pair) for pair in zip(arrivals, safe, strict=True)]
         known = self._journal.known([key for key in keys if key is not None])
         records: list[tuple[Arrival, Taken]] = []
@@ -190,7 +195,7 @@ class Judge:
                 self._seen.add(key)
             context = b""
             if arrival.context:
-                beside = self._redact(context_text(arrival.context))
+                (beside,) = self._redact([context_text(arrival.context)])
                 context = beside.data
                 if beside.paths:  # rules and lake see what is sealed
                     arrival = structs.replace(arrival, context=read_context(context))  # noqa: PLW2901

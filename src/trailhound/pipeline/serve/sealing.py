@@ -29,7 +29,7 @@ from trailhound.model.findings import Proofs, RecordProof
 from trailhound.pipeline.serve.settings import Settings
 from trailhound.sinks.evidence import DOCUMENT_LIMIT_BYTES, DOCUMENTS_SHOWN
 
-Redact = Callable[[bytes], Redacted]
+Redact = Callable[[Sequence[bytes]], list[Redacted]]
 _RETAIN_S = 600.0
 _PROVEN_LIMIT = 256
 """Records of one finding that are proven at most."""
@@ -68,11 +68,15 @@ def open_redaction(settings: Settings) -> Redact:
         TrailhoundError: The key cannot be made or read.
     """
     if not settings.redaction.enabled:
-        return Redacted
+        return _unredacted
     path = _key_path(settings, settings.redaction.key_file, "redaction-key")
     if not path.exists():
         _make_secret(path, new_redaction_key())
-    return read_redactor(path).redact
+    return read_redactor(path).redact_many
+
+
+def _unredacted(records: Sequence[bytes]) -> list[Redacted]:
+    return [Redacted(record) for record in records]
 
 
 def open_ledger(settings: Settings) -> Ledger:

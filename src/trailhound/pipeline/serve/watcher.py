@@ -57,7 +57,7 @@ class Watcher:
                 f"{path}: {error}; without this file, all senders are new"
             ) from None
         behind = marks.get("behind", 0)
-        self._again_to = behind if behind > next_number else 0
+        self.seen_below = behind if behind > next_number else 0
         """Number behind the last record that was seen already, and will be read again."""
         self._watch = Watch(marks.get("minute", 0), scopes)
         if behind < next_number:
@@ -71,13 +71,10 @@ class Watcher:
             sightings: in the order they were read.
             behind: number behind the last record that was read for them.
         """
-        if behind <= self._again_to:
+        if behind <= self.seen_below:
             return []
-        self._again_to = 0
-        found: list[Finding] = []
-        for sighting in sightings:
-            found += self._watch.observe(sighting)
-        return found
+        self.seen_below = 0
+        return list(self._watch.observe_all(sightings))
 
     def tick(self, now_ns: int) -> list[Finding]:
         """Say what time it is while nothing waits to be read; return what is amiss by then."""
