@@ -11,7 +11,7 @@ from typing import Any
 
 import nanoarrow
 
-from trailhound.lake.quoting import identifier
+from trailhound.lake.quoting import identifier, texts
 
 _INTEGERS = {"INTEGER": "i", "BIGINT": "q", "TIMESTAMP_NS": "q", "BOOLEAN": "b"}
 
@@ -30,9 +30,11 @@ class Columns:
         self._fields: list[tuple[str, str]] = []
         held: dict[str, Any] = {}
         for number, (name, kind, values) in enumerate(columns):
-            made = _array(kind, values)
+            if (same := _same(kind, values)) is not None:
+                self._fields.append((name, same))
+                continue
             place = f"c{number}"
-            held[place] = made
+            held[place] = _array(kind, values)
             if kind == "TIMESTAMP_NS":
                 place = f"make_timestamp_ns({place})"
             elif kind in ("UUID", "BOOLEAN"):
@@ -50,6 +52,26 @@ class Columns:
     def selected(self) -> str:
         """What to select of the relation: the columns, by their names."""
         return ", ".join(f"{place} AS {identifier(name)}" for name, place in self._fields)
+
+
+def _same(kind: str, values: Sequence[Any]) -> str | None:
+    """Return the one value of a column as SQL; None where it has several, or none so simple."""
+    first = values[0]
+    if kind in ("TIMESTAMP_NS", "UUID", "BLOB") and first is not None:
+        return None
+    if first is None:
+        written = "NULL"
+    elif isinstance(first, int):
+        written = str(int(first))
+    elif isinstance(first, list) and all(map(str.isalnum, first)) and "".join(first).isascii():
+        written = texts(first)
+    elif first == "":
+        written = "''"
+    else:
+        return None
+    if values[-1] != first or list(values).count(first) != len(values):
+        return None
+    return f"{written}::{kind}"
 
 
 def _array(kind: str, values: Sequence[Any]) -> Any:

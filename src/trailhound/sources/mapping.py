@@ -127,6 +127,11 @@ def time_ns_of(value: object) -> int | None:
 
 @lru_cache(maxsize=64)  # a record is asked for its time more than once
 def _time_ns(value: str) -> int | None:
+    if len(value) == 27 and value[19] == "." and value[26] == "Z" and value.isascii():
+        micros = value[20:26]  # as most are written
+        if micros.isdecimal() and (start_ns := _second_ns(f"{value[:19]}Z")) is not None:
+            at_ns = start_ns - start_ns % 1_000_000_000 + int(micros) * 1000
+            return at_ns if is_time_ns(at_ns) else None
     text = value.strip()
     fraction_ns = 0
     if (found := _FRACTION.search(text, 19)) is not None:

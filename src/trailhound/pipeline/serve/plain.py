@@ -9,7 +9,7 @@ the same: `tests/test_serve_plain.py`.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import compress
+from itertools import compress, starmap
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -154,15 +154,14 @@ class PlainReader:
     ) -> Plain | None:
         odd = inexact(documents)
         time_of, time = self._time_of, self._time
-        times = [time(*time_of(record)) for record in records]
+        times = list(starmap(time, map(time_of, records)))
         odd.update(index for index, time_ns in enumerate(times) if time_ns is None)
-        same = {name: list(map(read, records)) for name, read in self._same.items()}
+        same = {
+            name: [value or "" for value in map(read, records)] for name, read in self._same.items()
+        }
         for column in same.values():
-            odd.update(
-                index
-                for index, value in enumerate(column)
-                if value is not None and len(value) > _TEXT_LIMIT
-            )
+            if max(map(len, column)) > _TEXT_LIMIT:
+                odd.update(i for i, value in enumerate(column) if len(value) > _TEXT_LIMIT)
         plain = Plain(
             self._source,
             self._view,
@@ -183,8 +182,6 @@ class PlainReader:
             records = [record for record, is_odd in zip(records, flags, strict=True) if not is_odd]
             if not records:
                 return None
-        for name in same:
-            plain.envelope[name] = [value or "" for value in plain.envelope[name]]
         plain.stages = [stage or "" for stage in plain.stages] or [""] * len(records)
         for part in self._parts:
             plain.envelope |= zip(part.names, part.columns(records), strict=True)
@@ -205,12 +202,12 @@ class _Remembered:
         known = self._known
         if len(known) > _REMEMBERED:
             known.clear()
-        rows = []
-        for key in map(self._read, records):
-            row = known.get(key)
-            if row is None:
-                row = known[key] = self._described(key)
-            rows.append(row)
+        keys = list(map(self._read, records))
+        rows: list[Any] = list(map(known.get, keys))
+        if None in rows:
+            for at, key in enumerate(keys):
+                if rows[at] is None:
+                    rows[at] = known[key] = known.get(key) or self._described(key)
         return map(list, zip(*rows, strict=True))
 
     def _described(self, values: Any) -> tuple[Any, ...]:
