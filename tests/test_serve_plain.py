@@ -45,7 +45,8 @@ def compare(source: str, lines: list[bytes], rules: str = "none") -> int:
     seen = list(plain_sightings(plain, paths, numbers, repeats, NOW_NS))
     for at, number in enumerate(numbers):
         line = lines[number - 1]
-        (event,) = Decoder(SOURCES).decode(RawRecord(line, Origin(PEER, number)))
+        beside = {"hostname": "node-1", "tag": "audit"} if number % 2 else {}
+        (event,) = Decoder(SOURCES).decode(RawRecord(line, Origin(PEER, number), NOW_NS, beside))
         assert isinstance(event, Event)
         assert event.source == source
         assert plain.uids[at].hex() == event.uid

@@ -79,8 +79,8 @@ class Part:
 class Columns:
     """The envelope of plain records as columns, for who has many at once and no documents.
 
-    The values are those of `Event.envelope`, for every record whose fields are of these kinds;
-    what is of another kind is read as a document.
+    The values are those of `Event.envelope`, for every record whose fields are of these kinds,
+    whatever came beside it; what is of another kind is read as a document.
     """
 
     texts: tuple[Path, ...]

@@ -13,6 +13,7 @@ from trailhound.intake.arrivals import Arrival
 from trailhound.lake.schema import Arrival as Kept
 from trailhound.lake.schema import Rows
 from trailhound.ledger.leaf import context_text, read_context
+from trailhound.ledger.redaction import Redacted
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import ParseFailure
@@ -181,6 +182,7 @@ class Judge:
         keys = [key_of(*pair) for pair in zip(arrivals, safe, strict=True)]
         known = self._journal.known([key for key in keys if key is not None])
         records: list[tuple[Arrival, Taken]] = []
+        besides: dict[bytes, Redacted] = {}
         for number, arrival in enumerate(arrivals, first):
             redacted, key = safe[number - first], keys[number - first]
             self.open_bytes += len(arrival.data)
@@ -195,7 +197,10 @@ class Judge:
                 self._seen.add(key)
             context = b""
             if arrival.context:
-                (beside,) = self._redact([context_text(arrival.context)])
+                text = context_text(arrival.context)
+                if (beside := besides.get(text)) is None:
+                    (beside,) = self._redact([text])
+                    besides[text] = beside
                 context = beside.data
                 if beside.paths:  # rules and lake see what is sealed
                     arrival = structs.replace(arrival, context=read_context(context))  # noqa: PLW2901

@@ -68,12 +68,7 @@ class PlainReading:
         for index, (arrival, taken) in enumerate(records):
             source = self._source.get(arrival.peer)
             data = taken.record.safe.data
-            if (
-                source is not None
-                and is_on_one_line(data)
-                and not arrival.context
-                and arrival.failure is None
-            ):
+            if source is not None and is_on_one_line(data) and arrival.failure is None:
                 runs.setdefault(source, []).append(index)
         found: list[PlainRecords] = []
         for source, run in runs.items():
