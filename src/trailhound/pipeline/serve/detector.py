@@ -199,7 +199,7 @@ class _Loop:
             last_ns = frame.arrivals[-1].received_ns
             if run and (
                 frame.first != first + len(run)
-                or frame.first < self._judge.seen_below
+                or first < self._judge.seen_below
                 or not begun_ns <= last_ns <= begun_ns + _RUN_NS
                 or len(run) + len(frame.arrivals) > _RUN_RECORDS
                 or size > _RUN_BYTES

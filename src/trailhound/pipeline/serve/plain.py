@@ -24,7 +24,9 @@ from trailhound.lake.schema import PROMOTED, column_value
 from trailhound.pipeline.sieve import Sieve
 from trailhound.sources.contract import Columns, Part, Path, Source
 
-_REMEMBERED = 20_000
+_REMEMBERED = 10_000
+_REMEMBERED_LENGTH = 1_000
+"""Values that are longer together are not remembered: whoever writes them chooses their length."""
 _TEXT_LIMIT = 4096
 """Longer texts of an envelope are cut by `EnvelopeMap`."""
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
@@ -123,7 +125,7 @@ class PlainReader:
             except (orjson.JSONDecodeError, orjson.JSONEncodeError):
                 continue
             at.append(index)
-            documents.append(text)
+            documents.append(line if text == line else text)
             uids.append(digest.digest())
             records.append(record)
         return self._columns(lines, at, documents, uids, records) if at else None
@@ -170,7 +172,7 @@ class PlainReader:
             {"time_ns": times, **same},
             documents,
             [
-                None if text == line else line
+                None if text is line else line
                 for text, line in zip(documents, (lines[index] for index in at), strict=True)
             ],
             [list(map(read, records)) for read in self._promoted],
@@ -207,13 +209,21 @@ class _Remembered:
         if None in rows:
             for at, key in enumerate(keys):
                 if rows[at] is None:
-                    rows[at] = known[key] = known.get(key) or self._described(key)
+                    rows[at] = known.get(key) or self._described(key)
+                    if _length(key) <= _REMEMBERED_LENGTH:
+                        known[key] = rows[at]
         return map(list, zip(*rows, strict=True))
 
     def _described(self, values: Any) -> tuple[Any, ...]:
         reads = self._part.reads
         envelope = self._part.describe(_document(reads, values if len(reads) > 1 else (values,)))
         return tuple(column_value(getattr(envelope, name)) for name in self.names)
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, tuple):
+        return sum(map(_length, value)) + len(value)
+    return len(value) if isinstance(value, str) else 0
 
 
 def _document(paths: Sequence[Path], values: Sequence[Any]) -> Mapping[str, Any]:
