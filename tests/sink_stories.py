@@ -353,6 +353,9 @@ def attack() -> tuple[list[Finding], Totals]:
                 "Container With A hostPath Mount Created",
             ),
         ),
+        rules_spilling=(
+            RuleProblem("rules/guessing.yml", 7, "a group of it was large", "Password Guessing"),
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from trailhound.engine.values import getter, text_of
 from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.elastalert.counting import FlatlineFold
 from trailhound.engine.windows.folds import FOLDS
+from trailhound.engine.windows.paged import Shelf
 from trailhound.rules.ir import Rule
 
 VERSION = "2.19.0"
@@ -284,23 +285,23 @@ def ours(
                 tuple(t for v in getter(field)(event) if (t := text_of(v)) is not None)
                 for field in window.value_fields
             )
-            feed = Feed(event["t"] * SECOND, f"{number:06}", 0, key, position, values, at=number)
+            feed = Feed(event["t"] * SECOND, f"{number:06}", position, 0, key, values, at=number)
             groups.setdefault(key, []).append(feed)
     fold: Any = FOLDS[type(window)](window, ())
     for key, feeds in groups.items():
-        state = fold.fresh()
+        state, shelf = fold.fresh(), Shelf()
         shown = ", ".join(map(str, key)) or None
         for feed in sorted(feeds):
-            yield from ((run, shown) for run in runs(fold, state, feed.time_ns))
-            yield from ((run_of(match.time_ns), shown) for match in fold.seen(state, feed))
-        yield from ((run, shown) for run in runs(fold, state, until * SECOND + 1))
+            yield from ((run, shown) for run in runs(fold, state, feed.time_ns, shelf))
+            yield from ((run_of(match.time_ns), shown) for match in fold.seen(state, feed, shelf))
+        yield from ((run, shown) for run in runs(fold, state, until * SECOND + 1, shelf))
 
 
-def runs(fold: Any, state: Any, until_ns: int) -> Iterator[int]:
+def runs(fold: Any, state: Any, until_ns: int, shelf: Shelf) -> Iterator[int]:
     if not hasattr(fold, "next_run"):
         return
-    while (now_ns := fold.next_run(state)) <= until_ns:
-        for match in fold.ran(state, now_ns):
+    while (now_ns := fold.next_run(state, shelf)) <= until_ns:
+        for match in fold.ran(state, now_ns, shelf):
             # A silence that goes on has no events of its own.
             if match.size or not isinstance(fold, FlatlineFold):
                 yield run_of(match.time_ns)

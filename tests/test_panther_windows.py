@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trailhound.engine.windows.contract import Feed, Outcome
+from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.panther.deduplicated import DeduplicatedFold
 from trailhound.engine.windows.panther.sequence import SequenceFold
 from trailhound.engine.windows.panther.together import TogetherFold
 from trailhound.rules.ir import Deduplicated, Sequence, Signal, Together
 
 END = 1000
+SHELF = Shelf()
 Rows = list[tuple[int, int]]
 rows = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=14).map(sorted)
 
@@ -20,10 +22,10 @@ def told(fold: object, found: Rows) -> list[Outcome]:
     state, outcomes = fold.fresh(), []
     for number, (time, rule) in enumerate(found):
         if fold.due(state) <= time:
-            outcomes += fold.until(state, time)
-        feed = Feed(time, f"{number:04}", 0, (), rule, ((f"v{rule}",),), at=number)
-        outcomes += fold.take(state, feed)
-    outcomes += fold.until(state, END)
+            outcomes += fold.until(state, time, SHELF)
+        feed = Feed(time, f"{number:04}", rule, 0, (), ((f"v{rule}",),), at=number)
+        outcomes += fold.take(state, feed, SHELF)
+    outcomes += fold.until(state, END, SHELF)
     outcomes += fold.finish(state)
     assert state == fold.fresh()
     return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
@@ -177,6 +179,8 @@ def told_at(window: Sequence, found: list[tuple[int, int]]) -> list[Outcome]:
     fold = SequenceFold(window, window.rules)
     state, outcomes = fold.fresh(), []
     for number, (seconds, rule) in enumerate(found):
-        outcomes += fold.take(state, Feed(seconds * 10**9, f"{number:04}", 0, (), rule, at=number))
-    outcomes += fold.until(state, 10**15)
+        outcomes += fold.take(
+            state, Feed(seconds * 10**9, f"{number:04}", rule, 0, (), at=number), SHELF
+        )
+    outcomes += fold.until(state, 10**15, SHELF)
     return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from test_windows import COUNT, SECOND, TEMPORAL, event, event_of, feeds, findings, plan_of
 from trailhound.engine.plan import Plan
-from trailhound.engine.windows import timeline
+from trailhound.engine.windows import paged, timeline
 from trailhound.engine.windows.clock import Lateness
 from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.groups import HeldGroups
@@ -50,10 +50,17 @@ documents = st.lists(
 every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
 
 
-@pytest.fixture(autouse=True, scope="module")
-def marks_come_often() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module", params=["much", "little"])
+def memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Much: all of a group stays in memory; little: next to nothing of it does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline, "_MARK_EVERY", 3)
+        if request.param == "little":
+            patch.setattr(paged, "HELD_ENTRIES", 4)
+            patch.setattr(paged, "PAGE_ENTRIES", 3)
+            patch.setattr(paged, "PAGES_HELD", 2)
+            patch.setattr(timeline, "REQUESTS_HELD", 2)
+            patch.setattr(timeline, "_INLINE_BYTES", 300)
         yield
 
 
@@ -100,7 +107,7 @@ class Streamed:
             group_read = names.group(name)
             assert group_read is not None
             groups.put(group_read, names.load_group(group_read, data))
-        self.state = names.load_rest(names.save_rest(before), groups, before.lateness)
+        self.state = names.load_rest(names.save_rest(before), groups, before.shelf, before.lateness)
 
     def finish(self) -> None:
         self.take(finish(self.plan, self.state, self.kept))

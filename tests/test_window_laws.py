@@ -3,15 +3,19 @@
 import itertools
 import random
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trailhound.engine.windows import paged
 from trailhound.engine.windows.contract import NEVER, AnyFold, Feed, Fired, Outcome
 from trailhound.engine.windows.folds import FOLDS
+from trailhound.engine.windows.paged import Paged, Shelf
 from trailhound.rules.ir import (
     Aggregate,
     Cardinality,
@@ -34,7 +38,7 @@ from trailhound.rules.ir import (
     Window,
 )
 
-VALUES = ("1", "2", "3", "4", "x", "-0.1", "1e200", "1e999", "nan")
+VALUES = ("1", "2", "3", "4", "x", "-0.1", "1e200", "1e999", "nan", "9" * 400)
 RULES = ("rule-0", "rule-1", "rule-2")
 VALUE = Field("v", (("v",),))
 
@@ -148,7 +152,7 @@ def streams(draw: st.DrawFn) -> list[Feed]:
         )
     )
     feeds = [
-        Feed(time, f"{n:032x}", 0, (), rule, ((value,),), at=n)
+        Feed(time, f"{n:032x}", rule, 0, (), ((value,),), at=n)
         for n, (time, rule, value) in enumerate(rows)
     ]
     return sorted(feeds, key=lambda feed: feed[:2])
@@ -166,18 +170,18 @@ def folded(
     ask: Iterable[int] = (),
 ) -> tuple[list[Outcome], list[Fired], msgspec.Struct]:
     """Fold as the engine does; `ask` are times at which `until` is asked besides."""
-    state, told = fold.fresh(), []
+    state, shelf, told = fold.fresh(), Shelf(), []
     moments = sorted([*((f.time_ns, 1, f) for f in feeds), *((t, 0, None) for t in ask)], key=str)
     moments.sort(key=lambda moment: moment[:2])
     for time_ns, _, feed in moments:
         if fold.due(state) <= time_ns or feed is None:
-            told += fold.until(state, time_ns)
+            told += fold.until(state, time_ns, shelf)
             assert fold.due(state) > time_ns
         if feed is not None:
-            told += fold.take(state, feed)
+            told += fold.take(state, feed, shelf)
         state = between(state)
     if fold.due(state) <= end_ns:
-        told += fold.until(state, end_ns)
+        told += fold.until(state, end_ns, shelf)
     told += fold.finish(state)
     outcomes = [item for item in told if isinstance(item, Outcome)]
     return outcomes, [item for item in told if isinstance(item, Fired)], state
@@ -209,22 +213,53 @@ def test_a_state_can_be_saved_at_any_moment_and_asked_at_any_time(
     assert folded(fold, feeds, 60, ask=asked)[:2] == whole[:2]
 
 
-@every_window
-def test_a_burst_does_not_make_a_state_grow(
-    window: Window, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("correlation", "elastalert.measuring", "elastalert.spiking"):
-        monkeypatch.setattr(f"trailhound.engine.windows.{module}.HELD_LIMIT", 5)
-    monkeypatch.setattr("trailhound.engine.windows.elastalert.counting._KNOWN_LIMIT", 5)
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Let lists of more than a few entries go to the shelf."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in (("HELD_ENTRIES", 4), ("PAGE_ENTRIES", 3), ("PAGES_HELD", 2)):
+            patch.setattr(paged, name, number)
+        yield
 
+
+@every_window
+@settings(max_examples=40)
+@given(feeds=streams())
+def test_what_goes_to_the_shelf_changes_nothing(window: Window, feeds: list[Feed]) -> None:
+    fold = fold_of(window)
+    whole = folded(fold, feeds, 60)
+    with little_memory():
+        assert folded(fold, feeds, 60)[:2] == whole[:2]
+
+
+@every_window
+def test_a_burst_does_not_make_a_state_grow(window: Window) -> None:
     def size_after(count: int) -> int:
-        fold = fold_of(window)
+        fold, shelf = fold_of(window), Shelf()
         state = fold.fresh()
         for n in range(count):
-            list(fold.take(state, Feed(2, f"{n:032x}", 0, (), n % 3, ((str(n % 50),),), at=n % 9)))
+            values = ((str(n),),) * len(window.value_fields)
+            list(fold.take(state, Feed(2, f"{n:032x}", n % 3, 0, (), values, at=n % 9), shelf))
+        for part in paged_of(state):
+            pages = part.book.pages if part.book is not None else []
+            assert len(part.held) <= 4
+            assert sum(page.entries is not None for page in pages) <= 2
+            part.held, part.book = [], None
         return len(msgspec.msgpack.encode(state))
 
-    assert size_after(3000) <= size_after(150) + 64
+    with little_memory():
+        assert size_after(3000) <= size_after(150) + 200  # numbers have more digits
+
+
+def paged_of(value: object) -> Iterator[Paged[Any]]:
+    if isinstance(value, Paged):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from paged_of(getattr(value, name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from paged_of(item)
 
 
 @every_window

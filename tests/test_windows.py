@@ -13,8 +13,10 @@ from trailhound.dialects import sigma
 from trailhound.dialects.contract import RuleFile
 from trailhound.engine.matching import match_event
 from trailhound.engine.plan import Plan, SourceShape, make_plan
+from trailhound.engine.windows import paged
 from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.feeding import feeds_of
+from trailhound.engine.windows.paged import HeldPages, Shelf
 from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.model.events import Envelope, Event
 from trailhound.model.findings import EVENTS_KEPT, Finding
@@ -205,14 +207,19 @@ def test_a_heartbeat_that_stops_is_a_finding_when_it_is_missed() -> None:
     assert [e.document["t"] for e in found[0].events] == [16]
 
 
-def test_a_group_that_holds_too_much_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trailhound.engine.windows.correlation.HELD_LIMIT", 5)
-    plan, state = plan_of(COUNT), WindowState()
-    documents = [event(100, "fail", u="a", n=n) for n in range(12)]
+def test_a_group_of_more_than_memory_has_room_for_says_so_and_is_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paged, "HELD_ENTRIES", 5)
+    monkeypatch.setattr(paged, "PAGE_ENTRIES", 3)
+    pages = HeldPages()
+    plan, state = plan_of(COUNT), WindowState(shelf=Shelf(pages))
+    documents = [event(100 + n // 50, "fail", u="a", n=n) for n in range(1000)]
     list(step(plan, state, feeds(plan, documents), lambda at: event_of(documents[at])))
-    assert state.full == {3: 7}
+    assert state.spilled[3] > 100
     (found,) = finish(plan, state, lambda at: event_of(documents[at]))
-    assert found.event_count == 12
+    assert found.event_count == 1000
+    assert len(pages) == 0
 
 
 def test_aliases_join_different_fields() -> None:

@@ -80,6 +80,9 @@ class Totals(Struct, frozen=True, kw_only=True):
     """Rules, or parts of them, that could not be used."""
     rules_blind: tuple[RuleProblem, ...] = ()
     """Rules that loaded and can never match here: a field or source that is never present."""
+    rules_spilling: tuple[RuleProblem, ...] = ()
+    """Rules over several events of which a group was too large for memory, and went to disk in
+    part. Nothing is lost by it."""
     python: tuple[PythonCost, ...] = ()
     """Rules in Python that were asked, the dearest first. What they took is part of no other
     number."""

@@ -31,6 +31,7 @@ from trailhound.pipeline.ending import SKEW_NS
 from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.scan import plan_for
+from trailhound.pipeline.shelf import passing_shelf
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.rules.ir import Rule
@@ -84,7 +85,7 @@ def hunt_rules(
             uid = plan.rules[hit.rule].info.uid
             if uid not in silent and requests.first(uid, hit.event.request):
                 out(finding_of(plan, hit, explained=True))
-        state = WindowState()
+        state = WindowState(shelf=passing_shelf())
         ended = finish(plan, state, spool.event, _end_ns(lake, times))
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)

@@ -22,6 +22,7 @@ from trailhound.engine.match import matcher
 from trailhound.engine.tests import BadPattern, GaveUp
 from trailhound.engine.windows.contract import NEVER, Feed, Outcome
 from trailhound.engine.windows.folds import FOLDS
+from trailhound.engine.windows.paged import Shelf
 from trailhound.pipeline.python_rules.cells import CellEnded, NotLoaded
 from trailhound.pipeline.python_rules.workers import PythonWorkers
 from trailhound.pipeline.test_filters import Filter
@@ -363,6 +364,7 @@ def _correlated(test: InlineTest, window: SequenceWindow | Together) -> _Verdict
     signals = {signal.name: signal for signal in window.signals}
     fold = FOLDS[type(window)](window, tuple(signals))
     states: dict[Any, Any] = {}
+    shelf = Shelf()
     outcomes: list[Any] = []
     for number, match in enumerate(sorted(found, key=lambda match: match.minute)):
         if match.signal not in signals:
@@ -374,13 +376,13 @@ def _correlated(test: InlineTest, window: SequenceWindow | Together) -> _Verdict
             return _Verdict(reasons=(f"Matches of {match.signal!r} has no values of {absent[0]}",))
         key = tuple(match.values[path] for path in paths)
         time_ns = round(match.minute * _MINUTE_NS)
-        feed = Feed(time_ns, f"{number:06}", 0, key, place)
+        feed = Feed(time_ns, f"{number:06}", place, 0, key)
         state = states.setdefault(key, fold.fresh())
         if fold.due(state) <= time_ns:
-            outcomes += fold.until(state, time_ns)
-        outcomes += fold.take(state, feed)
+            outcomes += fold.until(state, time_ns, shelf)
+        outcomes += fold.take(state, feed, shelf)
     for state in states.values():
-        outcomes += fold.until(state, NEVER - 1)
+        outcomes += fold.until(state, NEVER - 1, shelf)
         outcomes += fold.finish(state)
     matched = any(isinstance(outcome, Outcome) for outcome in outcomes)
     return _Verdict(matched, reasons=_unexpected(test, matched=matched))

@@ -28,6 +28,7 @@ from trailhound.pipeline.ending import end_ns
 from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.repeats import Requests
 from trailhound.pipeline.rulebooks import LoadedRules
+from trailhound.pipeline.shelf import passing_shelf
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
@@ -38,6 +39,8 @@ from trailhound.sources.decode import Decoder
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+_SPILLED = "a group of it held more events than stay in memory; what it found is exact all the same"
 
 _EXPLAINED_PER_RULE = 3
 
@@ -97,7 +100,7 @@ def run_scan(
                 out(found)
             else:
                 tally.repeats += 1
-        state = WindowState()
+        state = WindowState(shelf=passing_shelf())
         silent = {rule.info.uid for rule in plan.rules if rule.silent}
         for finding in chain(
             step(plan, state, spool.sorted(), spool.event), _finish(plan, state, scan, spool)
@@ -105,7 +108,7 @@ def run_scan(
             if finding.rule.uid not in silent:
                 out(finding)
         elapsed_s = time.monotonic() - started
-        return _totals(plan, scan.rules, tally, state.full, asking, elapsed_s)
+        return _totals(plan, scan.rules, tally, state.spilled, asking, elapsed_s)
 
 
 def _answered(
@@ -291,7 +294,7 @@ def _totals(
     plan: Plan,
     rules: LoadedRules,
     tally: Tally,
-    full: Counter[int],
+    spilled: Counter[int],
     asking: Asking,
     elapsed_s: float,
 ) -> Totals:
@@ -311,17 +314,6 @@ def _totals(
                 info.title,
             )
         )
-    for index, count in sorted(full.items()):
-        info = plan.rules[index].info
-        problems.append(
-            RuleProblem(
-                info.path,
-                info.line,
-                f"a group of it held more events than it may; {count:,} times the oldest was "
-                f"left out of the window before its time",
-                info.title,
-            )
-        )
     problems.extend(asking.problems())
     blind = [
         RuleProblem(
@@ -332,6 +324,7 @@ def _totals(
         )
         for index in plan.homeless
     ]
+    spilling = [plan.rules[index].info for index in sorted(spilled)]
     ran = {index for key, view in plan.views.items() if tally.views[key] for index in view.indices}
     return Totals(
         events=dict(tally.events),
@@ -344,6 +337,9 @@ def _totals(
         rules_ran=len(ran),
         rule_problems=tuple(problems),
         rules_blind=tuple(blind),
+        rules_spilling=tuple(
+            RuleProblem(info.path, info.line, _SPILLED, info.title) for info in spilling
+        ),
         python=asking.costs(),
         findings=dict(tally.levels),
         first_ns=tally.first_ns,

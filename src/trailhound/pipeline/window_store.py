@@ -1,8 +1,9 @@
 """What windows over a stream remember, in one SQLite file.
 
 Groups in use are in memory, the others in the file, so that memory is bounded however many
-there are. Everything is one transaction until `save`: after a crash, the file is as it was when
-last saved, and so is whatever its user notes in it of what had been read by then.
+there are; so is the most part of a group that has very many events. Everything is one
+transaction until `save`: after a crash, the file is as it was when last saved, and so is
+whatever its user notes in it of what had been read by then.
 """
 
 import heapq
@@ -16,13 +17,15 @@ import msgspec
 from trailhound.engine.plan import Plan
 from trailhound.engine.windows.clock import Lateness
 from trailhound.engine.windows.groups import Group
-from trailhound.engine.windows.saving import Names
+from trailhound.engine.windows.paged import Shelf
+from trailhound.engine.windows.saving import Names, pages_of
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.streaming import TooLate
 from trailhound.engine.windows.timeline import AnyLine
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.pipeline.kept_events import dump_event, load_event
+from trailhound.pipeline.shelf import StoredPages
 
 GROUPS_HELD = 50_000
 """Groups in memory; the least recently used ones beyond go to the file."""
@@ -186,14 +189,15 @@ class WindowStore:
             self._file = sqlite3.connect(path, isolation_level=None)
             self._file.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
             self._file.execute("BEGIN")
+            self._shelf = Shelf(StoredPages(self._file))
             rest = self._meta("windows")
             if rest is not None:
                 self._move_groups(rest)
             groups = StoredGroups(self._file, self._names, groups_held)
             self.state = (
-                WindowState(groups=groups, lateness=lateness)
+                WindowState(groups=groups, shelf=self._shelf, lateness=lateness)
                 if rest is None
-                else self._names.load_rest(rest, groups, lateness)
+                else self._names.load_rest(rest, groups, self._shelf, lateness)
             )
             (last,) = self._file.execute("SELECT max(at) FROM events").fetchone()
         except (sqlite3.Error, msgspec.MsgspecError) as error:
@@ -260,10 +264,11 @@ class WindowStore:
         for name, data in self._file.execute("SELECT name, data FROM groups").fetchall():
             group = self._names.group(name)
             if group is None:
+                self._shelf.free(pages_of(data))
                 self._file.execute("DELETE FROM groups WHERE name = ?", (name,))
                 continue
             line = self._names.load_group(group, data)
-            self._names.move(group, line, moves)
+            self._names.move(group, line, moves, self._shelf)
             row = (self._names.save_group(line), name)
             self._file.execute("UPDATE groups SET data = ? WHERE name = ?", row)
 

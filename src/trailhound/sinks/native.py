@@ -117,6 +117,7 @@ def totals_document(totals: Totals) -> dict[str, Any]:
             "ran": totals.rules_ran,
             "problems": [_problem(problem) for problem in totals.rule_problems],
             "never_match_here": [_problem(problem) for problem in totals.rules_blind],
+            "kept_on_disk": [_problem(problem) for problem in totals.rules_spilling],
         },
         "python": [
             {

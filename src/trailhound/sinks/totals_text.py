@@ -66,6 +66,7 @@ def _rules(totals: Totals) -> Iterator[Line]:
     yield from _python(totals)
     yield from _problems("could not be used, or not in full", totals.rule_problems)
     yield from _problems("can never match here", totals.rules_blind)
+    yield from _problems("had too much for memory and kept the rest on disk", totals.rules_spilling)
 
 
 def _python(totals: Totals) -> Iterator[Line]:

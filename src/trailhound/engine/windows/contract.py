@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from msgspec import Struct
 
 from trailhound.engine.output import Said
+from trailhound.engine.windows.paged import Shelf
 
 Key = tuple[str | None, ...]
 """The values of the group fields, in the order of `group_by`; None: the field was absent."""
@@ -19,12 +20,12 @@ class Feed(NamedTuple):
 
     time_ns: int
     uid: str
-    """Content id of the event. Feeds are ordered by time, then by this."""
+    """Content id of the event. Feeds are ordered by time, then by this, then by rule."""
+    rule: int
+    """Which rule matched: its position in the window's `rules`."""
     window: int
     """Index of the window rule in the plan."""
     key: Key
-    rule: int
-    """Which rule matched: its position in the window's `rules`."""
     values: tuple[tuple[str, ...], ...] = ()
     """The texts at each of the window's `value_fields`; nulls are left out."""
     request: str = ""
@@ -43,14 +44,6 @@ class Fired(NamedTuple):
 
     feed: Feed
     """The feed that made it hold."""
-
-
-HELD_LIMIT = 100_000
-"""Events that one group holds; beyond, the oldest leave the window before their time."""
-
-
-class Full(NamedTuple):
-    """The group holds as much as it may, and let go of its oldest feed to take another."""
 
 
 class Outcome(Struct, frozen=True):
@@ -88,7 +81,7 @@ class Fold(Protocol[State]):
         """Return the state of a group that has seen nothing."""
         ...
 
-    def take(self, state: State, feed: Feed) -> Iterable[Outcome | Fired | Full]:
+    def take(self, state: State, feed: Feed, shelf: Shelf, /) -> Iterable[Outcome | Fired]:
         """Take a feed in. Feeds come by time and uid, each once; changes `state`."""
         ...
 
@@ -96,7 +89,7 @@ class Fold(Protocol[State]):
         """Return the event time for which `until` wants to be asked next; else `NEVER`."""
         ...
 
-    def until(self, state: State, now_ns: int) -> Iterable[Outcome | Fired | Full]:
+    def until(self, state: State, now_ns: int, shelf: Shelf, /) -> Iterable[Outcome | Fired]:
         """Say what is over, or missing, once event time has come to `now_ns`.
 
         Asked before a feed of that time is taken, and at the end of the input, whenever

@@ -10,90 +10,51 @@ window: the moment it comes to hold is a finding of its own, a *silence*. A grou
 heard of is not silent.
 """
 
-import bisect
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import HELD_LIMIT, NEVER, Feed, Fired, Full, Outcome
-from trailhound.engine.windows.sums import Sum, as_float, plus
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.extract import Extract
+from trailhound.engine.windows.paged import Paged, Shelf
+from trailhound.engine.windows.tally import Asked, Held, Hits, Tally, held_of
 from trailhound.engine.windows.wording import condition_text, duration, moment
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import And, Condition, Correlation, Exists, Not, Or, Predicate
 
-_HALF = EVENTS_KEPT // 2
 
-
-class Held(NamedTuple):
-    """What a group remembers of a feed."""
-
-    time_ns: int
-    rule: int
-    at: int
-    uid: str
-    values: tuple[str, ...] = ()
+class Places(Paged[tuple[int, int]]):
+    """Rule, and which of all hits of the group was one of its own."""
 
 
 class Episode(Struct):
     """Windows that follow on each other and fulfil the condition."""
 
-    start_ns: int
-    identity: str
-    head: list[int] = field(default_factory=list)
-    tail: list[int] = field(default_factory=list)
-    count: int = 0
-    end_ns: int = 0
+    extract: Extract
+    rules: dict[int, int]
+    """Rule → how many of the hits are its own."""
     result: float = 0
-    rules: dict[int, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, window: Sequence[Held], counts: Mapping[int, int], identity: str) -> "Episode":
-        """Begin with the hits that are in the window."""
-        at = [held.at for held in window[:_HALF]]
-        rest = [held.at for held in window[max(_HALF, len(window) - _HALF) :]]
-        return cls(
-            window[0].time_ns,
-            identity,
-            head=at,
-            tail=rest,
-            count=len(window),
-            end_ns=window[-1].time_ns,
-            rules=dict(counts),
-        )
+    """The greatest number that the condition was asked of."""
 
     def add(self, held: Held) -> None:
         """Take in one event."""
-        self.count += 1
-        self.end_ns = held.time_ns
+        self.extract.add(held.time_ns, held.at)
         self.rules[held.rule] = self.rules.get(held.rule, 0) + 1
-        if len(self.head) < _HALF:
-            self.head.append(held.at)
-        else:
-            self.tail.append(held.at)
-            if len(self.tail) > _HALF:
-                del self.tail[0]
 
 
 class Group(Struct):
     """The state of one group: the hits of the last timespan, and the episode that is open."""
 
-    feeds: list[Held] = field(default_factory=list)
-    gone: int = 0
-    """So many at the head of `feeds` are older than the window."""
-    distinct: dict[str, int] | None = None
-    """Value → how often it is in the window."""
-    numbers: list[float] | None = None
-    """The values in the window that are numbers, ascending."""
-    total: Sum = b""
-    """The sum of those that are finite."""
+    hits: Hits = field(default_factory=Hits)
+    first_ns: int = 0
+    """Time of the first of them."""
+    last_ns: int = 0
     counts: dict[int, int] = field(default_factory=dict)
     """Rule → how many of its hits are in the window."""
-    places: dict[int, list[int]] | None = None
-    """Rule → which of all hits of the group were its own, where their order matters. Those that
-    left the window may still be there."""
+    tally: Tally | None = None
+    """Of their values, where they matter."""
+    places: Places | None = None
+    """Where the order of the hits of different rules matters."""
     left: int = 0
     """How many hits have left the window."""
     episode: Episode | None = None
@@ -107,6 +68,15 @@ class Group(Struct):
     """The newest hit, where silence matters."""
 
 
+_ASKED: dict[str, Asked] = {
+    "value_count": "distinct",
+    "value_sum": "sum",
+    "value_avg": "sum",
+    "value_median": "rank",
+    "value_percentile": "rank",
+}
+
+
 class CorrelationFold:
     """Counts the groups of one correlation."""
 
@@ -114,9 +84,7 @@ class CorrelationFold:
         self._window = window
         self._titles = titles
         self._all = len(set(window.rules))
-        self._counts_values = window.kind == "value_count"
-        self._ranks_numbers = window.field is not None and not self._counts_values
-        self._keeps_values = window.field is not None
+        self._asked = _ASKED.get(window.kind, "")
         self._minds_order = window.kind == "temporal_ordered"
         self._minds_silence = window.kind in ("event_count", "value_count") and all(
             _holds(bound, 0) for bound in window.conditions
@@ -128,22 +96,17 @@ class CorrelationFold:
 
     def due(self, state: Group) -> int:
         """Return when the newest hit leaves the window; the oldest, where silence matters."""
-        if not state.feeds:
+        if not state.hits:
             return NEVER
-        at = state.gone if self._minds_silence and not state.silent else -1
-        return state.feeds[at].time_ns + self._window.timespan_ns + 1
+        oldest = self._minds_silence and not state.silent
+        return (state.first_ns if oldest else state.last_ns) + self._window.timespan_ns + 1
 
-    def take(self, state: Group, feed: Feed) -> Iterator[Outcome | Fired | Full]:
+    def take(self, state: Group, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """Take a hit in; yield the episode that it ended, if any."""
-        values = feed.values[0] if self._keeps_values else ()
-        held = Held(feed.time_ns, feed.rule, feed.at, feed.uid, values)
-        self._expire(state, feed.time_ns)
-        if len(state.feeds) - state.gone >= HELD_LIMIT:
-            self._leave(state, state.feeds[state.gone])
-            state.gone += 1
-            yield Full()
-        self._enter(state, held)
-        result = self._result(state)
+        held = held_of(feed, self._asked)
+        self._expire(state, feed.time_ns, shelf)
+        self._enter(state, held, shelf)
+        result = self._result(state, shelf)
         episode = state.episode
         if self._minds_silence:
             state.last, state.silent = feed, result is not None
@@ -153,30 +116,25 @@ class CorrelationFold:
                 state.episode = None
             return
         if episode is None:
-            first = state.feeds[state.gone]
-            state.turns = state.turns + 1 if state.began == first.uid else 1
-            state.began = first.uid
-            identity = first.uid if state.turns == 1 else f"{first.uid}#{state.turns}"
-            window = state.feeds[state.gone :]
-            episode = state.episode = Episode.of(window, state.counts, identity)
+            episode = state.episode = self._begin(state, shelf)
         else:
             episode.add(held)
         episode.result = max(episode.result, result)
         yield Fired(feed)
 
-    def until(self, state: Group, now_ns: int) -> Iterator[Outcome | Fired]:
+    def until(self, state: Group, now_ns: int, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """Yield the episode that is over, since nothing came for a timespan; and silence."""
         while (due_ns := self.due(state)) <= now_ns:
-            self._expire(state, due_ns)
-            if self._minds_silence and not state.silent and self._result(state) is not None:
+            self._expire(state, due_ns, shelf)
+            if self._minds_silence and not state.silent and self._result(state, shelf) is not None:
                 state.silent = True
                 yield from self._silence(state, due_ns)
-            if not state.feeds:
+            if not state.hits:
                 if state.episode is not None:
                     yield self._outcome(state.episode)
-                state.distinct = state.numbers = state.places = None
+                state.tally = state.places = None
                 state.episode = state.last = None
-                state.total, state.left = b"", 0
+                state.first_ns = state.last_ns = state.left = 0
                 state.began, state.turns, state.silent = "", 0, False
 
     def finish(self, state: Group) -> Iterator[Outcome]:
@@ -185,70 +143,76 @@ class CorrelationFold:
             yield self._outcome(state.episode)
             state.episode = None
 
-    def _expire(self, state: Group, now_ns: int) -> None:
-        feeds, since_ns = state.feeds, now_ns - self._window.timespan_ns
-        while state.gone < len(feeds) and feeds[state.gone].time_ns < since_ns:
-            self._leave(state, feeds[state.gone])
-            state.gone += 1
-        if state.gone * 2 > len(feeds):
-            del feeds[: state.gone]
-            state.gone = 0
+    def _begin(self, state: Group, shelf: Shelf) -> Episode:
+        """Begin an episode with the hits that are in the window."""
+        hits = state.hits
+        first = hits.at(0, shelf)
+        state.turns = state.turns + 1 if state.began == first.uid else 1
+        state.began = first.uid
+        identity = first.uid if state.turns == 1 else f"{first.uid}#{state.turns}"
+        extract = Extract(first.time_ns, identity)
+        ends = min(len(hits), EVENTS_KEPT)
+        for held in hits.between(0, ends // 2, shelf):
+            extract.add(held.time_ns, held.at)
+        for held in hits.between(len(hits) - ends + ends // 2, len(hits), shelf):
+            extract.add(held.time_ns, held.at)
+        extract.count = len(hits)
+        return Episode(extract, dict(state.counts))
 
-    def _enter(self, state: Group, held: Held) -> None:
-        state.feeds.append(held)
+    def _expire(self, state: Group, now_ns: int, shelf: Shelf) -> None:
+        hits, since_ns = state.hits, now_ns - self._window.timespan_ns
+        while hits and state.first_ns < since_ns:
+            self._leave(state, hits.pop(shelf), shelf)
+            if hits:
+                state.first_ns = hits.at(0, shelf).time_ns
+
+    def _enter(self, state: Group, held: Held, shelf: Shelf) -> None:
+        if not state.hits:
+            state.first_ns = held.time_ns
+        state.last_ns = held.time_ns
+        state.hits.add(held, shelf)
         state.counts[held.rule] = state.counts.get(held.rule, 0) + 1
+        turn = state.left + len(state.hits)
         if self._minds_order:
-            places = state.places = state.places or {}
-            places.setdefault(held.rule, []).append(state.left + len(state.feeds) - state.gone)
-        if self._counts_values:
-            distinct = state.distinct = state.distinct or {}
-            for value in held.values:
-                distinct[value] = distinct.get(value, 0) + 1
-        elif self._ranks_numbers:
-            numbers = state.numbers = state.numbers or []
-            for number in _numbers(held):
-                bisect.insort(numbers, number)
-                state.total = plus(state.total, number)
+            places = state.places = state.places or Places()
+            places.add((held.rule, turn), shelf)
+        if self._asked:
+            tally = state.tally = state.tally or Tally()
+            tally.enter(self._asked, held, turn, shelf)
 
-    def _leave(self, state: Group, held: Held) -> None:
+    def _leave(self, state: Group, held: Held, shelf: Shelf) -> None:
         state.left += 1
         state.counts[held.rule] -= 1
         if not state.counts[held.rule]:
             del state.counts[held.rule]
         if state.places is not None:
-            _forget(state.places[held.rule], state.left)
-        if state.distinct is not None:
-            for value in held.values:
-                state.distinct[value] -= 1
-                if not state.distinct[value]:
-                    del state.distinct[value]
-        elif state.numbers is not None:
-            for number in _numbers(held):
-                del state.numbers[bisect.bisect_left(state.numbers, number)]
-                state.total = plus(state.total, -number)
+            state.places.discard((held.rule, state.left), shelf)
+        if state.tally is not None:
+            state.tally.leave(self._asked, held, state.left, shelf)
 
-    def _result(self, state: Group) -> float | None:
+    def _result(self, state: Group, shelf: Shelf) -> float | None:
         """Return the number the condition was asked of, or None where it does not hold."""
         window = self._window
         kind = window.kind
+        tally = state.tally
         if kind in ("temporal", "temporal_ordered"):
-            return self._temporal(state)
+            return self._temporal(state, shelf)
         if kind == "event_count":
-            number: float = len(state.feeds) - state.gone
+            number: float = len(state.hits)
         elif kind == "value_count":
-            number = len(state.distinct or ())
-        elif not state.numbers:
+            number = len(tally.distinct or ()) if tally is not None else 0
+        elif tally is None or not tally.values:
             return None
         elif kind == "value_sum":
-            number = _sum(state)
+            number = tally.sum()
         elif kind == "value_avg":
-            number = _sum(state) / len(state.numbers)
+            number = tally.sum() / tally.values
         else:
             percentile = 50 if kind == "value_median" else window.percentile or 0
-            number = _percentile(state.numbers, percentile)
+            number = tally.number_at(percentile, shelf)
         return number if all(_holds(bound, number) for bound in window.conditions) else None
 
-    def _temporal(self, state: Group) -> float | None:
+    def _temporal(self, state: Group, shelf: Shelf) -> float | None:
         window = self._window
         present = state.counts.keys()
         if window.expression is not None:
@@ -259,26 +223,25 @@ class CorrelationFold:
                 return None
         elif len(present) < self._all:
             return None
-        if self._minds_order and not self._in_order(state):
+        if self._minds_order and not self._in_order(state, shelf):
             return None
         return len(present)
 
-    def _in_order(self, state: Group) -> bool:
+    def _in_order(self, state: Group, shelf: Shelf) -> bool:
         # The earliest possible place for each rule in turn is always right.
-        at = state.left
+        places, at = state.places or Places(), 0
         for rule in (self._window.rules.index(uid) for uid in self._window.rules):
             if rule in state.counts:
-                places = (state.places or {})[rule]
-                following = bisect.bisect_right(places, at)
-                if following == len(places):
+                following = places.find((rule, at + 1), shelf)
+                if following is None or following[0] != rule:
                     return False
-                at = places[following]
+                at = following[1]
         return True
 
     def _silence(self, state: Group, now_ns: int) -> Iterator[Outcome | Fired]:
         last = state.last
         assert last is not None  # noqa: S101 - kept where silence matters
-        count = len(state.feeds) - state.gone
+        count = len(state.hits)
         asked = f"rule: {condition_text(self._window.conditions)}"
         span = duration(self._window.timespan_ns)
         yield Outcome(
@@ -293,18 +256,11 @@ class CorrelationFold:
         yield Fired(last._replace(time_ns=now_ns))
 
     def _outcome(self, episode: Episode) -> Outcome:
-        return Outcome(
-            identity=episode.identity,
-            start_ns=episode.start_ns,
-            end_ns=episode.end_ns,
-            evidence=(*episode.head, *episode.tail),
-            count=episode.count,
-            reason=self._reason(episode),
-        )
+        return episode.extract.outcome(self._reason(episode, episode.extract))
 
-    def _reason(self, episode: Episode) -> str:
+    def _reason(self, episode: Episode, extract: Extract) -> str:
         window = self._window
-        span = duration(episode.end_ns - episode.start_ns)
+        span = duration(extract.end_ns - extract.start_ns)
         if window.kind in ("temporal", "temporal_ordered"):
             seen = ", ".join(f"{self._titles[r]} ({n})" for r, n in sorted(episode.rules.items()))
             how = "in this order" if window.kind == "temporal_ordered" else "together"
@@ -320,27 +276,8 @@ class CorrelationFold:
         }[window.kind]
         asked = f"rule: {condition_text(window.conditions)} within {duration(window.timespan_ns)}"
         if window.kind == "event_count":
-            return f"{episode.count:,} events in {span} ({asked})"
-        return f"{episode.result:,.6g} {what}, {episode.count:,} events in {span} ({asked})"
-
-
-def _numbers(held: Held) -> list[float]:
-    numbers = (number_of(value) for value in held.values)
-    return [float(number) for number in numbers if number is not None and number == number]  # noqa: PLR0124 - drops NaN
-
-
-def _sum(state: Group) -> float:
-    """Return the sum of the numbers in a window: whatever their order, the same."""
-    numbers = state.numbers or []
-    infinite = [number for number in (numbers[0], numbers[-1]) if not math.isfinite(number)]
-    return sum(infinite) if infinite else as_float(state.total)
-
-
-def _forget(places: list[int], left: int) -> None:
-    """Take out places that have left the window, now and then: each costs the same on the whole."""
-    gone = bisect.bisect_right(places, left)
-    if gone * 2 > len(places):
-        del places[:gone]
+            return f"{extract.count:,} events in {span} ({asked})"
+        return f"{episode.result:,.6g} {what}, {extract.count:,} events in {span} ({asked})"
 
 
 def _expression(node: Predicate, present: set[str]) -> bool:
@@ -355,14 +292,6 @@ def _expression(node: Predicate, present: set[str]) -> bool:
             return not _expression(node.item, present)
         case _:
             raise TypeError(f"{type(node).__name__} in the condition of a window")
-
-
-def _percentile(ordered: list[float], percentile: float) -> float:
-    # Linear interpolation between closest ranks (NIST, "Percentiles", method R-7).
-    rank = (len(ordered) - 1) * percentile / 100
-    low = int(rank)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
 def _holds(bound: Condition, number: float) -> bool:

@@ -96,7 +96,7 @@ class Feeder:
                     feed for outer in self._outer for feed in outer.feeds(event, completed, None)
                 )
             yield Feed(
-                time_ns, uid, index, key, position, values, request, onward=onward, said=said
+                time_ns, uid, position, index, key, values, request, onward=onward, said=said
             )
 
     def _keys(self, document: Mapping[str, Any]) -> list[Key]:

@@ -48,6 +48,7 @@ def finish(plan: Plan, state: WindowState, kept: Kept, now_ns: int = 0) -> Itera
         assert line is not None  # noqa: S101 - it has just been named
         for outcome in plan.folds[group[0]].finish(line.state):
             yield finding(plan, group, outcome, kept)
+        timeline.release(line, state.shelf)
         state.groups.drop(group)
 
 
@@ -73,9 +74,12 @@ def _wake(
             onward.clear()
             continue
         at_ns = min(due_ns, now_ns)
-        told = timeline.ask(fold, line, at_ns)
+        told = timeline.ask(fold, line, at_ns, state.shelf)
         timeline.forget_requests(line, now_ns)
+        if state.shelf.made:
+            state.spilled[group[0]] += timeline.tidy(fold, line, state.shelf)
         if timeline.is_spent(fold, line):
+            timeline.release(line, state.shelf)
             state.groups.drop(group)
         else:
             line.wake_ns = _wake_ns(fold, line)
@@ -127,10 +131,9 @@ def _told(plan: Plan, state: WindowState, group: Group, feed: Feed) -> list[Told
     if line is None:
         line = timeline.begin(fold, late=False)
         line.wake_ns = NEVER
-    told = timeline.take(fold, line, feed)
-    if line.full:
-        state.full[feed.window] += line.full
-        line.full = 0
+    told = timeline.take(fold, line, feed, state.shelf)
+    if state.shelf.made:
+        state.spilled[feed.window] += timeline.tidy(fold, line, state.shelf)
     due_ns = fold.due(line.state)
     line.wake_ns = min(line.wake_ns, due_ns)
     groups.put(group, line)
@@ -148,6 +151,6 @@ def onward_of(fired: Fired) -> list[Feed]:
 
 def _wake_ns(fold: AnyFold, line: AnyLine) -> int:
     due_ns = fold.due(line.state)
-    if due_ns == NEVER and line.requests:
-        return next(iter(line.requests.values())) + timeline.REQUEST_SPAN_NS + 1
+    if due_ns == NEVER and line.requests is not None:
+        return line.requests.last_ns + timeline.REQUEST_SPAN_NS + 1
     return due_ns

@@ -18,10 +18,11 @@ from trailhound.engine.windows import timeline
 from trailhound.engine.windows.clock import Clock, Lateness, WindowTime
 from trailhound.engine.windows.contract import AnyFold, Feed, Fired, Key
 from trailhound.engine.windows.groups import Group, Groups
+from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.timeline import AnyLine, Timeline
 
-_VERSION = 3
+_VERSION = 4
 
 
 class _Name(Struct, array_like=True):
@@ -39,10 +40,12 @@ class _Rest(Struct, array_like=True):
     repeats: int
     late: dict[str, int]
     full: dict[str, int]
+    spilled: dict[str, int]
 
 
 _NAMES = msgspec.msgpack.Decoder(_Name)
 _RESTS = msgspec.msgpack.Decoder(_Rest)
+_ANY_LINES = msgspec.msgpack.Decoder(Timeline[Any])
 
 
 class Names:
@@ -91,10 +94,13 @@ class Names:
                 state.repeats,
                 {name[index]: count for index, count in state.late.items()},
                 {name[index]: count for index, count in state.full.items()},
+                {name[index]: count for index, count in state.spilled.items()},
             )
         )
 
-    def load_rest(self, data: bytes, groups: Groups, lateness: Lateness | None) -> WindowState:
+    def load_rest(
+        self, data: bytes, groups: Groups, shelf: Shelf, lateness: Lateness | None
+    ) -> WindowState:
         """Read what `save_rest` wrote; `msgspec.MsgspecError` where it is something else."""
         rest = _RESTS.decode(data)
         if rest.version != _VERSION:
@@ -102,6 +108,7 @@ class Names:
         index = self._by_name
         return WindowState(
             groups=groups,
+            shelf=shelf,
             lateness=lateness,
             clock=rest.clock,
             times={index[name]: time for name, time in rest.times.items() if name in index},
@@ -109,6 +116,7 @@ class Names:
             repeats=rest.repeats,
             late=Counter({index[n]: count for n, count in rest.late.items() if n in index}),
             full=Counter({index[n]: count for n, count in rest.full.items() if n in index}),
+            spilled=Counter({index[n]: count for n, count in rest.spilled.items() if n in index}),
         )
 
     def moves(self, data: bytes) -> dict[int, int] | None:
@@ -121,18 +129,28 @@ class Names:
             return None
         return {old: self._by_name[n] for n, old in before.items() if n in self._by_name}
 
-    def move(self, group: Group, line: AnyLine, moves: dict[int, int]) -> None:
+    def move(self, group: Group, line: AnyLine, moves: dict[int, int], shelf: Shelf) -> None:
         """Make the feeds of a timeline name windows by their new places."""
         fold = self._plan.folds[group[0]]
         line.state = _moved(line.state, moves)
         history = line.history
         if history is None:
             return
-        history.feeds = _moved(history.feeds, moves)
+        feeds = timeline.Feeds()
+        for feed in history.feeds.between(0, len(history.feeds), shelf):
+            feeds.add(_moved(feed, moves), shelf)
+        history.feeds = feeds
         history.told = _moved(history.told, moves)
-        for mark in history.marks:
-            state, requests = timeline.load(fold, mark.saved)
-            mark.saved = timeline.save(_moved(state, moves), requests)
+        timeline.change_marks(fold, line, lambda state: _moved(state, moves), shelf)
+        timeline.tidy(fold, line, shelf)
+
+
+def pages_of(data: bytes) -> list[int]:
+    """Return the pages of a timeline of which nobody knows any more what window it is of.
+
+    `data` is from `Names.save_group`.
+    """
+    return _ANY_LINES.decode(data).pages or []
 
 
 def _moved(value: Any, moves: dict[int, int]) -> Any:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from trailhound.engine.plan import Plan
 from trailhound.engine.windows import timeline
-from trailhound.engine.windows.clock import Lateness, WindowTime
+from trailhound.engine.windows.clock import WindowTime
 from trailhound.engine.windows.contract import AnyFold, Feed, Fired, Outcome
 from trailhound.engine.windows.groups import Group
 from trailhound.engine.windows.reporting import Kept, finding
@@ -99,7 +99,7 @@ def finish(plan: Plan, state: WindowState, kept: Kept, now_ns: int = 0) -> Itera
     for group in groups:
         history = _line(state, group).history
         if history is not None and history.feeds:
-            now_ns = max(now_ns, history.feeds[-1].time_ns)
+            now_ns = max(now_ns, history.feeds.last(state.shelf).time_ns)
     for window, time in state.times.items():
         latest_ns = max(now_ns, time.now_ns)
         state.times[window] = WindowTime(time.horizon_ns, latest_ns, latest_ns)
@@ -110,6 +110,7 @@ def finish(plan: Plan, state: WindowState, kept: Kept, now_ns: int = 0) -> Itera
         line = _line(state, group)
         closed = plan.folds[group[0]].finish(line.state)
         yield from _verdicts(plan, group, line, list(closed), "", kept)
+        timeline.release(line, state.shelf)
         state.groups.drop(group)
 
 
@@ -147,20 +148,22 @@ def _work_on(
             causes.append(op.cause or f"an event of {moment(op.feed.time_ns)} arrived late")
         # What an earlier setting back untold counts from the first of them.
         untold = [*lost, *untold]
-    told = timeline.advance(fold, line, time.latest_ns, time.now_ns)
+    told = timeline.advance(fold, line, time.latest_ns, time.now_ns, state.shelf)
     cause = causes[0] if causes else ""
     _send_onward(work, untold, told, cause)
     yield from _verdicts(plan, group, line, told, cause, kept)
-    timeline.settle(fold, line, time.horizon_ns)
-    timeline.hold_to_bound(line)
+    timeline.settle(fold, line, time.horizon_ns, state.shelf)
+    timeline.hold_to_bound(line, state.shelf)
     if line.full:
         state.full[window] += line.full
         line.full = 0
+    if state.shelf.made:
+        state.spilled[window] += timeline.tidy(fold, line, state.shelf)
     if timeline.is_spent(fold, line):
+        timeline.release(line, state.shelf)
         state.groups.drop(group)
         return
-    assert state.lateness is not None  # noqa: S101 - as in `step`
-    line.wake_ns = _wake_ns(plan, group, line, time.now_ns, state.lateness)
+    line.wake_ns = _wake_ns(plan, state, group, line, time.now_ns)
     if line.wake_ns <= (latest_ns := _latest_ns(state)):  # others are further than this window
         line.wake_ns = latest_ns + _WAKE_AT_LEAST_NS
     state.groups.put(group, line)
@@ -177,8 +180,8 @@ def _apply(state: WindowState, fold: AnyFold, line: AnyLine, op: _Op) -> list[To
             if not history.copies[name]:
                 del history.copies[name]
             return []
-        return timeline.remove(fold, line, op.feed)
-    lost = timeline.insert(fold, line, op.feed)
+        return timeline.remove(fold, line, op.feed, state.shelf)
+    lost = timeline.insert(fold, line, op.feed, state.shelf)
     if lost is None:
         if op.inner:
             history.copies[name] = history.copies.get(name, 0) + 1
@@ -241,12 +244,13 @@ def _verdicts(
             yield finding(plan, group, said.outcome, kept, Status.WITHDRAWN, said.revision, cause)
 
 
-def _wake_ns(plan: Plan, group: Group, line: AnyLine, now_ns: int, lateness: Lateness) -> int:
-    history = line.history
+def _wake_ns(plan: Plan, state: WindowState, group: Group, line: AnyLine, now_ns: int) -> int:
+    history, lateness = line.history, state.lateness
     assert history is not None  # noqa: S101 - as above
+    assert lateness is not None  # noqa: S101 - as in `step`
     longest_ns = max(map(lateness.of, plan.window_sources[group[0]]), default=0)
     look_ns = now_ns + max(longest_ns // 4, _WAKE_AT_LEAST_NS)
-    ahead = history.feeds[history.folded :][:1]
+    ahead = history.feeds.between(history.folded, history.folded + 1, state.shelf)
     return min(plan.folds[group[0]].due(line.state), look_ns, *(f.time_ns for f in ahead))
 
 

@@ -279,6 +279,7 @@ class Judge:
         for name, counts in (
             ("late_events_total", stream.store.state.late),
             ("windows_full_total", stream.store.state.full),
+            ("windows_spilled_total", stream.store.state.spilled),
             ("undecided_total", stream.undecided),
         ):
             for rule, count in counts.items():

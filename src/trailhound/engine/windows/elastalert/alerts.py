@@ -11,20 +11,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct, field
 
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Full, Outcome
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.paged import Shelf
+from trailhound.engine.windows.tally import Held, Hits
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import Realert
 
 _HALF = EVENTS_KEPT // 2
 _SECOND_NS = 1_000_000_000
-
-
-class Seen(NamedTuple):
-    """What a group remembers of an event."""
-
-    time_ns: int
-    uid: str
-    at: int
 
 
 class Match(NamedTuple):
@@ -33,7 +27,7 @@ class Match(NamedTuple):
     time_ns: int
     identity: str
     """Tells it from other matches of the group."""
-    events: list[Seen]
+    events: list[Held]
     """Its events, or the first and last of them."""
     size: int
     """How many events it has."""
@@ -184,6 +178,8 @@ class AlertState(Struct):
     """The state of a group; each kind adds what it counts."""
 
     alerts: Alerts = field(default_factory=Alerts)
+    next_ns: int = NEVER
+    """When `ran` has something to do next."""
 
 
 S = TypeVar("S", bound=AlertState)
@@ -201,14 +197,14 @@ class AlertFold(Generic[S]):
         """Return the state of a group that has seen nothing."""
 
     @abstractmethod
-    def seen(self, state: S, feed: Feed) -> Iterable[Match | Full]:
-        """Count an event in; return the matches that it makes, and what had to give way to it."""
+    def seen(self, state: S, feed: Feed, shelf: Shelf, /) -> Iterable[Match]:
+        """Count an event in; return the matches that it makes."""
 
-    def next_run(self, _state: S) -> int:
+    def next_run(self, _state: S, _shelf: Shelf, /) -> int:
         """Return the next time at which `ran` has something to do; else `NEVER`."""
         return NEVER
 
-    def ran(self, _state: S, _now_ns: int) -> Iterable[Match]:
+    def ran(self, _state: S, _now_ns: int, _shelf: Shelf, /) -> Iterable[Match]:
         """Say what is missing at the end of a run, and let go of what is old.
 
         A run's time is one nanosecond after its end, so that events of its last moment count.
@@ -220,26 +216,25 @@ class AlertFold(Generic[S]):
         """Whether a lasting match held at the last run."""
         return False
 
-    def take(self, state: S, feed: Feed) -> Iterator[Outcome | Fired | Full]:
+    def take(self, state: S, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
         yield from state.alerts.until(feed.time_ns, self._realert)
-        for match in self.seen(state, feed):
-            if isinstance(match, Full):
-                yield match
-            else:
-                yield from state.alerts.take(match, self._realert)
+        for match in self.seen(state, feed, shelf):
+            yield from state.alerts.take(match, self._realert)
+        state.next_ns = self.next_run(state, shelf)
 
     def due(self, state: S) -> int:
         """See `Fold`."""
-        return min(self.next_run(state), state.alerts.due(self._realert))
+        return min(state.next_ns, state.alerts.due(self._realert))
 
-    def until(self, state: S, now_ns: int) -> Iterator[Outcome | Fired]:
+    def until(self, state: S, now_ns: int, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
         while (due_ns := self.due(state)) <= now_ns:
             yield from state.alerts.until(due_ns, self._realert)
-            if self.next_run(state) <= due_ns:
-                for match in self.ran(state, due_ns):
+            if state.next_ns <= due_ns:
+                for match in self.ran(state, due_ns, shelf):
                     yield from state.alerts.take(match, self._realert)
+                state.next_ns = self.next_run(state, shelf)
                 if not self.holds(state):
                     yield from state.alerts.rest(due_ns, self._realert)
 
@@ -252,6 +247,10 @@ class AlertFold(Generic[S]):
         return -(-time_ns // self._every_ns) * self._every_ns + 1
 
 
-def ends(seen: list[Seen]) -> list[Seen]:
-    """Return the first and the last of many events."""
-    return seen if len(seen) <= EVENTS_KEPT else [*seen[:_HALF], *seen[-_HALF:]]
+def ends(hits: Hits, shelf: Shelf, start: int = 0) -> list[Held]:
+    """Return the first and the last of many events, from some place on."""
+    count = len(hits)
+    if count - start <= EVENTS_KEPT:
+        return list(hits.between(start, count, shelf))
+    last = hits.between(count - _HALF, count, shelf)
+    return [*hits.between(start, start + _HALF, shelf), *last]

@@ -10,17 +10,19 @@ from itertools import islice, product
 
 from msgspec import Struct, field
 
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Full, Outcome
+from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
 from trailhound.engine.windows.elastalert.alerts import (
     Alert,
     AlertFold,
     Alerts,
     AlertState,
     Match,
-    Seen,
     ends,
 )
+from trailhound.engine.windows.paged import Name, Paged, Shelf
+from trailhound.engine.windows.tally import Held, Hits, held_of, short
 from trailhound.engine.windows.wording import duration
+from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import (
     Cardinality,
     Change,
@@ -31,7 +33,6 @@ from trailhound.rules.ir import (
     NewTerm,
 )
 
-_KNOWN_LIMIT = 1_000_000
 _COMBINATIONS = 16
 """An event with lists in several fields of a combination has at most so many."""
 
@@ -46,9 +47,9 @@ class MatchesFold(AlertFold[AlertState]):
         """See `Fold`."""
         return AlertState()
 
-    def seen(self, _state: AlertState, feed: Feed) -> Iterator[Match]:
+    def seen(self, _state: AlertState, feed: Feed, _shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        yield Match(feed.time_ns, feed.uid, [_of(feed)], 1, "the event matches", feed=feed)
+        yield Match(feed.time_ns, feed.uid, [held_of(feed, "")], 1, "the event matches", feed=feed)
 
 
 class GatheredState(Struct):
@@ -68,14 +69,14 @@ class GatheredFold:
         """See `Fold`."""
         return GatheredState()
 
-    def take(self, state: GatheredState, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: GatheredState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
-        yield from self.until(state, feed.time_ns)
+        yield from self.until(state, feed.time_ns, shelf)
         if state.open is None:
             state.until_ns = feed.time_ns + self._within_ns + 1
             state.open = Alert(feed.uid, feed.time_ns, feed.time_ns, "")
         alert = state.open
-        alert.add(Match(feed.time_ns, feed.uid, [_of(feed)], 1, ""))
+        alert.add(Match(feed.time_ns, feed.uid, [held_of(feed, "")], 1, ""))
         noun = "alert" if alert.count == 1 else "alerts"
         alert.reason = f"{alert.count:,} {noun} within {duration(self._within_ns)}"
         yield Fired(feed)
@@ -84,7 +85,7 @@ class GatheredFold:
         """See `Fold`."""
         return state.until_ns if state.open is not None else NEVER
 
-    def until(self, state: GatheredState, now_ns: int) -> Iterator[Outcome]:
+    def until(self, state: GatheredState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome]:
         """See `Fold`."""
         if state.open is not None and state.until_ns <= now_ns:
             yield from self.finish(state)
@@ -100,7 +101,7 @@ class GatheredFold:
 class FrequencyState(AlertState):
     """The events that count so far; at most as many as are asked for."""
 
-    events: list[Seen] = field(default_factory=list)
+    events: Hits = field(default_factory=Hits)
 
 
 class FrequencyFold(AlertFold[FrequencyState]):
@@ -114,38 +115,38 @@ class FrequencyFold(AlertFold[FrequencyState]):
         """See `Fold`."""
         return FrequencyState()
 
-    def seen(self, state: FrequencyState, feed: Feed) -> Iterator[Match]:
+    def seen(self, state: FrequencyState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        window = self._window
-        _leave(state.events, feed.time_ns - window.timespan_ns)
-        state.events.append(_of(feed))
-        if len(state.events) < window.count:
+        window, events = self._window, state.events
+        events.drop(events.rank((feed.time_ns - window.timespan_ns + 1,), shelf))
+        events.add(held_of(feed, ""), shelf)
+        if len(events) < window.count:
             return
-        took = duration(feed.time_ns - state.events[0].time_ns)
+        took = duration(feed.time_ns - events.at(0, shelf).time_ns)
         reason = (
             f"{window.count:,} events in {took} (rule: at least {window.count:,} in less than "
             f"{duration(window.timespan_ns)})"
         )
-        yield Match(
-            feed.time_ns, feed.uid, ends(state.events), len(state.events), reason, feed=feed
-        )
-        state.events = []
+        yield Match(feed.time_ns, feed.uid, ends(events, shelf), len(events), reason, feed=feed)
+        state.events = Hits()
 
-    def next_run(self, state: FrequencyState) -> int:
+    def next_run(self, state: FrequencyState, shelf: Shelf) -> int:
         """See `AlertFold`."""
-        return state.events[-1].time_ns + self._window.timespan_ns if state.events else NEVER
+        if not state.events:
+            return NEVER
+        return state.events.last(shelf).time_ns + self._window.timespan_ns
 
-    def ran(self, state: FrequencyState, _now_ns: int) -> Iterator[Match]:
+    def ran(self, state: FrequencyState, _now_ns: int, _shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        state.events = []
+        state.events = Hits()
         yield from ()
 
 
 class FlatlineState(AlertState):
     """The last events, as many as are asked for."""
 
-    events: list[Seen] = field(default_factory=list)
-    last: Seen | None = None
+    events: Hits = field(default_factory=Hits)
+    last: Held | None = None
     watched_ns: int = 0
     """The run from which on it is watched; 0: not yet."""
     run_ns: int = 0
@@ -164,17 +165,17 @@ class FlatlineFold(AlertFold[FlatlineState]):
         """See `Fold`."""
         return FlatlineState()
 
-    def seen(self, state: FlatlineState, feed: Feed) -> Iterator[Match]:
+    def seen(self, state: FlatlineState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        state.last = _of(feed)
-        state.events.append(state.last)
+        state.last = held_of(feed, "")
+        state.events.add(state.last, shelf)
         if len(state.events) > self._window.threshold:
-            del state.events[0]
+            state.events.pop(shelf)
         if not state.watched_ns:
             state.watched_ns = self.run_from(feed.time_ns)
         yield from ()
 
-    def next_run(self, state: FlatlineState) -> int:
+    def next_run(self, state: FlatlineState, shelf: Shelf) -> int:
         """See `AlertFold`."""
         window = self._window
         if state.last is None or not window.threshold:
@@ -188,16 +189,17 @@ class FlatlineFold(AlertFold[FlatlineState]):
         if len(state.events) < window.threshold:
             return max(ready_ns, state.run_ns + self._every_ns if state.run_ns else 0)
         # The run at whose end the oldest that is needed has left.
-        left_ns = self.run_from(state.events[0].time_ns + window.timespan_ns)
+        left_ns = self.run_from(state.events.at(0, shelf).time_ns + window.timespan_ns)
         return max(ready_ns, left_ns)
 
-    def ran(self, state: FlatlineState, now_ns: int) -> Iterator[Match]:
+    def ran(self, state: FlatlineState, now_ns: int, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         window, last = self._window, state.last
         state.run_ns = now_ns
         end_ns = now_ns - 1
-        there = [e for e in state.events if e.time_ns > end_ns - window.timespan_ns]
-        if last is None or len(there) >= window.threshold:
+        start = state.events.rank((end_ns - window.timespan_ns + 1,), shelf)
+        there = len(state.events) - start
+        if last is None or there >= window.threshold:
             state.missing = False
             return
         going_on = state.missing
@@ -205,14 +207,14 @@ class FlatlineFold(AlertFold[FlatlineState]):
         asked = f"rule: at least {window.threshold:,}"
         since = duration(end_ns - last.time_ns)
         reason = (
-            f"{len(there):,} events in {duration(window.timespan_ns)} ({asked}); the last one "
+            f"{there:,} events in {duration(window.timespan_ns)} ({asked}); the last one "
             f"{since} before"
         )
-        shown = there or [last]
-        match = Match(end_ns, f"{last.uid}@{end_ns}", ends(shown), len(there), reason)
-        yield match._replace(lasting=not window.forget, size=0 if going_on else max(1, len(there)))
+        shown = ends(state.events, shelf, start) or [last]
+        match = Match(end_ns, f"{last.uid}@{end_ns}", shown, there, reason)
+        yield match._replace(lasting=not window.forget, size=0 if going_on else max(1, there))
         if window.forget:
-            state.events, state.last, state.watched_ns, state.run_ns = [], None, 0, 0
+            state.events, state.last, state.watched_ns, state.run_ns = Hits(), None, 0, 0
 
     def holds(self, state: FlatlineState) -> bool:
         """See `AlertFold`."""
@@ -223,7 +225,7 @@ class ChangeState(AlertState):
     """What the last event said."""
 
     values: tuple[tuple[str, ...], ...] = ()
-    last: Seen | None = None
+    last: Held | None = None
 
 
 class ChangeFold(AlertFold[ChangeState]):
@@ -237,12 +239,12 @@ class ChangeFold(AlertFold[ChangeState]):
         """See `Fold`."""
         return ChangeState()
 
-    def seen(self, state: ChangeState, feed: Feed) -> Iterator[Match]:
+    def seen(self, state: ChangeState, feed: Feed, _shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         window, before, values = self._window, state.last, state.values
         if window.ignore_absent and not all(any(found) for found in feed.values):
             return
-        now = _of(feed)
+        now = held_of(feed, "")
         state.values, state.last = feed.values, now
         if before is None or values == feed.values:
             return
@@ -257,23 +259,27 @@ class ChangeFold(AlertFold[ChangeState]):
         reason = f"changed within {duration(gone_ns)}: {changes}"
         yield Match(feed.time_ns, feed.uid, [before, now], 2, reason, feed=feed)
 
-    def next_run(self, state: ChangeState) -> int:
+    def next_run(self, state: ChangeState, _shelf: Shelf) -> int:
         """See `AlertFold`."""
         if state.last is None or not self._window.timespan_ns:
             return NEVER
         return state.last.time_ns + self._window.timespan_ns + 1
 
-    def ran(self, state: ChangeState, _now_ns: int) -> Iterator[Match]:
+    def ran(self, state: ChangeState, _now_ns: int, _shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         state.values, state.last = (), None
         yield from ()
 
 
+class Known(Paged[tuple[bytes]]):
+    """Hashes of the values there were."""
+
+
 class NewTermState(Struct):
-    """The values there were, as hashes, and the alerts by what they are held back by."""
+    """The values there were of each term, and the alerts by what they are held back by."""
 
     first_ns: int = -1
-    known: list[set[int]] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
     alerts: dict[str, Alerts] = field(default_factory=dict)
 
 
@@ -288,16 +294,12 @@ class NewTermFold:
         """See `Fold`."""
         return NewTermState()
 
-    def seen(self, state: NewTermState, feed: Feed) -> Iterator[Match | Full]:
-        """Learn values; return a match for each that is new.
-
-        Beyond a million of a term no more are learned, so that further ones stay new: an
-        alert too many says more than one that was missed.
-        """
+    def seen(self, state: NewTermState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
+        """Learn values; return a match for each that is new."""
         window = self._window
         if state.first_ns < 0:
             state.first_ns = feed.time_ns
-            state.known = [set() for _ in window.terms]
+            state.known = [Known() for _ in window.terms]
         learning = feed.time_ns - state.first_ns < window.baseline_ns
         at = 0
         for number, term in enumerate(window.terms):
@@ -309,13 +311,10 @@ class NewTermFold:
                     yield self._match(feed, number, f"{name} is missing")
                 continue
             for values in islice(product(*found), _COMBINATIONS):
-                mark = _hash(values)
-                if mark in state.known[number]:
+                mark = (_hash(values),)
+                if state.known[number].get(mark, shelf) is not None:
                     continue
-                if len(state.known[number]) >= _KNOWN_LIMIT:
-                    yield Full()
-                else:
-                    state.known[number].add(mark)
+                state.known[number].add(mark, shelf)
                 if not learning:
                     since = duration(feed.time_ns - state.first_ns)
                     shown = ", ".join(map(_quoted, values))
@@ -323,16 +322,13 @@ class NewTermFold:
 
     def _match(self, feed: Feed, number: int, reason: str) -> Match:
         identity = feed.uid if not number else f"{feed.uid}#{number}"
-        return Match(feed.time_ns, identity, [_of(feed)], 1, reason, feed=feed)
+        return Match(feed.time_ns, identity, [held_of(feed, "")], 1, reason, feed=feed)
 
-    def take(self, state: NewTermState, feed: Feed) -> Iterator[Outcome | Fired | Full]:
+    def take(self, state: NewTermState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
-        yield from self.until(state, feed.time_ns)
+        yield from self.until(state, feed.time_ns, shelf)
         held_by = repr(feed.values[len(feed.values) - len(self._window.held_by) :])
-        for match in self.seen(state, feed):
-            if isinstance(match, Full):
-                yield match
-                continue
+        for match in self.seen(state, feed, shelf):
             alerts = state.alerts.setdefault(held_by, Alerts())
             yield from alerts.take(match, self._realert)
             if alerts == Alerts():
@@ -342,7 +338,7 @@ class NewTermFold:
         """See `Fold`."""
         return min((a.due(self._realert) for a in state.alerts.values()), default=NEVER)
 
-    def until(self, state: NewTermState, now_ns: int) -> Iterator[Outcome]:
+    def until(self, state: NewTermState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome]:
         """See `Fold`."""
         for name, alerts in list(state.alerts.items()):
             yield from alerts.until(now_ns, self._realert)
@@ -355,13 +351,24 @@ class NewTermFold:
             yield from alerts.close()
 
 
-class CardinalityState(AlertState):
-    """When each value was there last."""
+class Values(Paged[tuple[str, int, str, int, int]]):
+    """Values, and time, uid, rule and place in the event where each was last."""
 
-    values: dict[str, Seen] = field(default_factory=dict)
+
+class Order(Paged[tuple[int, str, int, int, int, str]]):
+    """Time, uid, rule and place of each value, where its event is kept, and the value."""
+
+
+class CardinalityState(AlertState):
+    """Where each value was last."""
+
+    values: Values = field(default_factory=Values)
+    order: Order = field(default_factory=Order)
+    events: int = 0
+    """In so many different events."""
     first_ns: int = -1
     """Since when few values are no match yet; -1: since the next event."""
-    last: Seen | None = None
+    last: Held | None = None
     """The last event: evidence where there is no other."""
 
 
@@ -376,23 +383,27 @@ class CardinalityFold(AlertFold[CardinalityState]):
         """See `Fold`."""
         return CardinalityState()
 
-    def seen(self, state: CardinalityState, feed: Feed) -> Iterator[Match]:
+    def seen(self, state: CardinalityState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         window = self._window
         if state.first_ns < 0:
             state.first_ns = feed.time_ns
-        state.last = _of(feed)
-        for value in feed.values[0]:
-            state.values.pop(value, None)
-            state.values[value] = _of(feed)
+        state.last = held_of(feed, "")
+        for place, value in enumerate(map(short, feed.values[0])):
+            known = state.values.discard((value,), shelf)
+            if known is not None:
+                self._forget(state, known[1:], shelf)
+            state.events += state.order.get(feed[:2], shelf) is None
+            state.values.add((value, *feed[:3], place), shelf)
+            state.order.add((*feed[:3], place, feed.at, value), shelf)
         if not feed.values[0]:
             return
-        self._leave(state, feed.time_ns)
+        self._leave(state, feed.time_ns, shelf)
         many = len(state.values)
         if window.at_most is not None and many > window.at_most:
-            yield self._match(state, feed.time_ns, f"at most {window.at_most:,}", feed)
+            yield self._match(state, feed.time_ns, f"at most {window.at_most:,}", feed, shelf)
         elif self._few(state, feed.time_ns):
-            yield self._match(state, feed.time_ns, f"at least {window.at_least:,}", feed)
+            yield self._match(state, feed.time_ns, f"at least {window.at_least:,}", feed, shelf)
 
     def _few(self, state: CardinalityState, now_ns: int) -> bool:
         least = self._window.at_least
@@ -402,70 +413,82 @@ class CardinalityFold(AlertFold[CardinalityState]):
             and 0 <= state.first_ns < now_ns - self._window.timespan_ns
         )
 
-    def _leave(self, state: CardinalityState, now_ns: int) -> None:
+    def _leave(self, state: CardinalityState, now_ns: int, shelf: Shelf) -> None:
         since_ns = now_ns - self._window.timespan_ns
-        for value, seen in list(state.values.items()):
-            if seen.time_ns >= since_ns:
-                break
-            del state.values[value]
+        while state.order and (first := state.order.at(0, shelf))[0] < since_ns:
+            state.values.discard(first[5:], shelf)
+            self._forget(state, first[:4], shelf)
 
-    def _match(self, state: CardinalityState, now_ns: int, asked: str, feed: Feed | None) -> Match:
+    def _forget(self, state: CardinalityState, name: Name, shelf: Shelf) -> None:
+        state.order.discard(name, shelf)
+        state.events -= state.order.get(name[:2], shelf) is None
+
+    def _match(
+        self, state: CardinalityState, now_ns: int, asked: str, feed: Feed | None, shelf: Shelf
+    ) -> Match:
         window = self._window
         state.first_ns = -1
-        events = list(dict.fromkeys(state.values.values()))
+        events, number = _events(state.order, shelf), state.events
         if not events and state.last is not None:
-            events = [state.last]
+            events, number = [state.last], 1
         reason = (
             f"{len(state.values):,} different values of {window.field.name} in "
             f"{duration(window.timespan_ns)} (rule: {asked})"
         )
         identity = feed.uid if feed is not None else f"@{now_ns}"
-        return Match(now_ns, identity, ends(events), len(events), reason, feed=feed)
+        return Match(now_ns, identity, events, number, reason, feed=feed)
 
-    def next_run(self, state: CardinalityState) -> int:
+    def next_run(self, state: CardinalityState, shelf: Shelf) -> int:
         """See `AlertFold`."""
-        window = self._window
-        if not state.values and (window.at_least is None or state.first_ns < 0):
+        window, order = self._window, state.order
+        if not order and (window.at_least is None or state.first_ns < 0):
             return NEVER
         if window.at_least is None or state.first_ns < 0:
-            return max(s.time_ns for s in state.values.values()) + window.timespan_ns + 1
+            return order.last(shelf)[0] + window.timespan_ns + 1
         ready_ns = state.first_ns + window.timespan_ns + 1
-        spare = len(state.values) - window.at_least
+        spare = len(order) - window.at_least
         if spare >= 0:
-            needed = next(islice(state.values.values(), spare, None))
-            ready_ns = max(ready_ns, needed.time_ns + window.timespan_ns + 1)
+            needed_ns = order.at(spare, shelf)[0]
+            ready_ns = max(ready_ns, needed_ns + window.timespan_ns + 1)
         return self.run_from(ready_ns)
 
-    def ran(self, state: CardinalityState, now_ns: int) -> Iterator[Match]:
+    def ran(self, state: CardinalityState, now_ns: int, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         if self._window.at_least is None or state.first_ns < 0:
-            state.values, state.last = {}, None
+            state.values, state.order, state.events, state.last = Values(), Order(), 0, None
             if self._window.at_least is None:
                 state.first_ns = -1
             return
         end_ns = now_ns - 1
-        self._leave(state, end_ns)
+        self._leave(state, end_ns, shelf)
         if self._few(state, end_ns):
-            yield self._match(state, end_ns, f"at least {self._window.at_least:,}", None)
+            asked = f"at least {self._window.at_least:,}"
+            yield self._match(state, end_ns, asked, None, shelf)
             if not state.values:
                 state.last = None
 
 
-def _of(feed: Feed) -> Seen:
-    return Seen(feed.time_ns, feed.uid, feed.at)
+def _events(order: Order, shelf: Shelf) -> list[Held]:
+    """Return the first and the last events of many."""
+    first: list[Held] = []
+    last: list[Held] = []
+    start, behind = 0, len(order)
+    while start < behind and len(first) < EVENTS_KEPT // 2:
+        time_ns, uid, rule, _, at, _ = order.at(start, shelf)
+        first.append(Held(time_ns, uid, rule, at))
+        start = order.rank((time_ns, uid, NEVER), shelf)
+    while start < behind and len(last) < EVENTS_KEPT // 2:
+        time_ns, uid, rule, _, at, _ = order.at(behind - 1, shelf)
+        last.append(Held(time_ns, uid, rule, at))
+        behind = order.rank((time_ns, uid), shelf)
+    return [*first, *reversed(last)]
 
 
-def _leave(events: list[Seen], until_ns: int) -> None:
-    gone = 0
-    while gone < len(events) and events[gone].time_ns <= until_ns:
-        gone += 1
-    del events[:gone]
-
-
-def _hash(values: tuple[str, ...]) -> int:
-    # Values may be long and many; eight bytes of each are enough to know it again.
-    digest = hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8)
-    return int.from_bytes(digest.digest(), "big", signed=True)
+def _hash(values: tuple[str, ...]) -> bytes:
+    # Values may be long and many. Of fewer bytes, somebody could find another value for one that
+    # is known.
+    data = repr(values).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _quoted(value: str) -> str:

@@ -4,89 +4,89 @@ elastalert2 2.19, `MetricAggregationRule`, `PercentageMatchRule`; Elasticsearch 
 "Metrics aggregations". Elasticsearch estimates cardinality and percentiles; here they are exact.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
 
-from msgspec import field
+from msgspec import Struct, field
 
-from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import HELD_LIMIT, NEVER, Feed, Full
-from trailhound.engine.windows.elastalert.alerts import AlertFold, AlertState, Match, Seen, ends
+from trailhound.engine.windows.contract import NEVER, Feed
+from trailhound.engine.windows.elastalert.alerts import AlertFold, AlertState, Match, ends
+from trailhound.engine.windows.paged import Shelf
+from trailhound.engine.windows.tally import Asked, Hits, Tally, held_of
 from trailhound.engine.windows.wording import duration
 from trailhound.rules.ir import Aggregate, Metric
-
-T = TypeVar("T")
 
 _OF_NOTHING = ("sum", "value_count", "cardinality")
 """Metrics that are 0, and not absent, where there are no events."""
 
 
-class Sample(NamedTuple):
-    """An event, and what is measured of it."""
+_ASKED: dict[str, Asked] = {
+    "min": "rank",
+    "max": "rank",
+    "percentiles": "rank",
+    "avg": "sum",
+    "sum": "sum",
+    "cardinality": "distinct",
+    "value_count": "distinct",
+}
 
-    time_ns: int
-    uid: str
-    at: int
-    rule: int
-    values: tuple[str, ...]
 
-    @property
-    def seen(self) -> Seen:
-        """The event alone."""
-        return Seen(self.time_ns, self.uid, self.at)
+class Stretch(Struct):
+    """The events of a stretch of time, and what is measured of them."""
+
+    hits: Hits = field(default_factory=Hits)
+    tally: Tally = field(default_factory=Tally)
+    left: int = 0
+    """How many events have left it."""
+    first: int = 0
+    """How many of them are of the window's first rule."""
+
+    def enter(self, metric: Metric, feed: Feed, shelf: Shelf) -> None:
+        """Take an event in."""
+        held = held_of(feed, _ASKED.get(metric.kind, ""))
+        self.hits.add(held, shelf)
+        self.first += held.rule == 0
+        turn = self.left + len(self.hits)
+        self.tally.enter(_ASKED.get(metric.kind, ""), held, turn, shelf)
+
+    def leave(self, metric: Metric, count: int, shelf: Shelf) -> None:
+        """Let the first events go."""
+        for _ in range(count):
+            held = self.hits.pop(shelf)
+            self.left += 1
+            self.first -= held.rule == 0
+            self.tally.leave(_ASKED.get(metric.kind, ""), held, self.left, shelf)
+
+    def measure(self, metric: Metric, shelf: Shelf) -> float | None:
+        """Return the number of the stretch; None where there is none."""
+        events, tally = len(self.hits), self.tally
+        if events < metric.least_events:
+            return 0 if not events and metric.kind in _OF_NOTHING else None
+        number: float | None
+        match metric.kind:
+            case "percentage":
+                number = 100 * self.first / events
+            case "value_count":
+                number = tally.values
+            case "cardinality":
+                number = len(tally.distinct or ())
+            case "sum":
+                number = tally.sum()
+            case "avg":
+                number = tally.sum() / tally.values if tally.values else None
+            case "min" | "max" | "percentiles":
+                percent = {"min": 0.0, "max": 100.0}.get(metric.kind, metric.percent)
+                number = tally.number_at(percent, shelf) if tally.values else None
+        return number
 
 
 class MeasuredState(AlertState):
     """The events of the stretch."""
 
-    samples: list[Sample] = field(default_factory=list)
+    stretch: Stretch = field(default_factory=Stretch)
     run_ns: int = 0
     """The last run; 0: none."""
     outside: bool = False
     """Whether the number was out of bounds then."""
-
-
-def sample_of(feed: Feed) -> Sample:
-    """Return what is kept of a feed."""
-    values = feed.values[0] if feed.values else ()
-    return Sample(feed.time_ns, feed.uid, feed.at, feed.rule, values)
-
-
-def keep(held: list[T], item: T) -> Iterator[Full]:
-    """Add to what a group holds; where that is full, the oldest goes."""
-    if len(held) >= HELD_LIMIT:
-        del held[0]
-        yield Full()
-    held.append(item)
-
-
-def measure(metric: Metric, samples: Sequence[Sample]) -> float | None:
-    """Return the number of a stretch; None where there is none."""
-    if len(samples) < metric.least_events:
-        return 0 if not samples and metric.kind in _OF_NOTHING else None
-    if metric.kind == "percentage":
-        return 100 * sum(sample.rule == 0 for sample in samples) / len(samples)
-    texts = [text for sample in samples for text in sample.values]
-    if metric.kind == "value_count":
-        return len(texts)
-    if metric.kind == "cardinality":
-        return len(set(texts))
-    found = (number_of(text) for text in texts)
-    numbers = sorted(float(n) for n in found if n is not None and n == n)  # noqa: PLR0124 - no NaN
-    if metric.kind == "sum":
-        return sum(numbers)
-    if not numbers:
-        return None
-    if metric.kind == "min":
-        return numbers[0]
-    if metric.kind == "max":
-        return numbers[-1]
-    if metric.kind == "avg":
-        return sum(numbers) / len(numbers)
-    rank = (len(numbers) - 1) * metric.percent / 100
-    low = int(rank)
-    high = min(low + 1, len(numbers) - 1)
-    return numbers[low] + (numbers[high] - numbers[low]) * (rank - low)
 
 
 def named(metric: Metric) -> str:
@@ -110,48 +110,48 @@ class AggregateFold(AlertFold[MeasuredState]):
         """See `Fold`."""
         return MeasuredState()
 
-    def seen(self, state: MeasuredState, feed: Feed) -> Iterator[Full]:
+    def seen(self, state: MeasuredState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        yield from keep(state.samples, sample_of(feed))
+        state.stretch.enter(self._metric, feed, shelf)
+        yield from ()
 
-    def next_run(self, state: MeasuredState) -> int:
+    def next_run(self, state: MeasuredState, shelf: Shelf) -> int:
         """See `AlertFold`."""
-        if not state.samples:
+        if not state.stretch.hits:
             return NEVER
-        first_ns, span_ns = state.samples[0].time_ns, self._metric.span_ns
+        first_ns, span_ns = state.stretch.hits.at(0, shelf).time_ns, self._metric.span_ns
         if self._metric.aligned:
             return (first_ns // span_ns + 1) * span_ns
         return max(self.run_from(first_ns), state.run_ns + self._every_ns if state.run_ns else 0)
 
-    def ran(self, state: MeasuredState, now_ns: int) -> Iterator[Match]:
+    def ran(self, state: MeasuredState, now_ns: int, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        metric, last = self._metric, state.samples[-1].seen
+        metric, hits = self._metric, state.stretch.hits
+        last = hits.last(shelf)
         state.run_ns = now_ns
-        if metric.aligned:
-            inside = [s for s in state.samples if s.time_ns < now_ns]
-            state.samples = state.samples[len(inside) :]
-            end_ns = now_ns
-        else:
-            end_ns = now_ns - 1
-            inside = state.samples = [
-                s for s in state.samples if s.time_ns > end_ns - metric.span_ns
-            ]
-        silent = not inside and (bool(self._window.group_by) or metric.kind not in _OF_NOTHING)
-        number = None if silent else measure(metric, inside)
+        end_ns = now_ns if metric.aligned else now_ns - 1
+        if not metric.aligned:
+            old = hits.rank((end_ns - metric.span_ns + 1,), shelf)
+            state.stretch.leave(metric, old, shelf)
+        events, count = ends(hits, shelf), len(hits)
+        silent = not count and (bool(self._window.group_by) or metric.kind not in _OF_NOTHING)
+        number = None if silent else state.stretch.measure(metric, shelf)
         state.outside = number is not None and self._crosses(number) and not metric.aligned
-        if not inside:
+        if not count:
             state.run_ns = 0
+        if metric.aligned or not count:
+            # All of it is before this run, for events of its time are taken after it.
+            state.stretch = Stretch()
         if number is None or not self._crosses(number):
             return
-        events = ends([sample.seen for sample in inside])
         if not events:
             events = [last]
         reason = (
-            f"{named(metric)} is {number:.6g} over {duration(metric.span_ns)}, {len(inside):,} "
+            f"{named(metric)} is {number:.6g} over {duration(metric.span_ns)}, {count:,} "
             f"events (rule: {self._bounds()})"
         )
         identity = f"{events[0].uid}@{end_ns}"
-        yield Match(end_ns, identity, events, len(inside), reason, lasting=not metric.aligned)
+        yield Match(end_ns, identity, events, count, reason, lasting=not metric.aligned)
 
     def holds(self, state: MeasuredState) -> bool:
         """See `AlertFold`."""

@@ -7,33 +7,26 @@ while nothing comes; here that is computed, and only the runs at which something
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from msgspec import field
 
 from trailhound.engine.tests import number_of
-from trailhound.engine.windows.contract import HELD_LIMIT, NEVER, Feed, Full
-from trailhound.engine.windows.elastalert.alerts import AlertFold, AlertState, Match, Seen, ends
-from trailhound.engine.windows.elastalert.measuring import Sample, keep, measure, named, sample_of
+from trailhound.engine.windows.contract import NEVER, Feed
+from trailhound.engine.windows.elastalert.alerts import AlertFold, AlertState, Match, ends
+from trailhound.engine.windows.elastalert.measuring import Stretch, named
+from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.sums import Sum, as_float, plus
+from trailhound.engine.windows.tally import Held, Hits
 from trailhound.engine.windows.wording import duration
 from trailhound.rules.ir import Spike
-
-
-class Item(NamedTuple):
-    """An event, or the number of a run, in a window."""
-
-    time_ns: int
-    value: float
-    uid: str
-    at: int
 
 
 class SpikeState(AlertState):
     """Both windows of a group."""
 
-    current: list[Item] = field(default_factory=list)
-    reference: list[Item] = field(default_factory=list)
+    current: Hits = field(default_factory=Hits)
+    """Events, or the numbers of runs, each with its value."""
+    reference: Hits = field(default_factory=Hits)
     current_sum: Sum = b""
     """Of the values of a field; kept for those alone."""
     reference_sum: Sum = b""
@@ -46,8 +39,8 @@ class SpikeState(AlertState):
     checked_ns: int = -1
     idle_ns: int = -1
     """The run at which nothing was compared with nothing for the first time."""
-    samples: list[Sample] = field(default_factory=list)
-    """For a metric: the events of its stretch."""
+    stretch: Stretch = field(default_factory=Stretch)
+    """For a metric."""
     run_ns: int = 0
 
 
@@ -66,10 +59,10 @@ class SpikeFold(AlertFold[SpikeState]):
         """See `Fold`."""
         return SpikeState()
 
-    def seen(self, state: SpikeState, feed: Feed) -> Iterator[Match | Full]:
+    def seen(self, state: SpikeState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         if self._window.metric is not None:
-            yield from keep(state.samples, sample_of(feed))
+            state.stretch.enter(self._window.metric, feed, shelf)
             return
         value: float = 1
         if self._window.field is not None:
@@ -78,26 +71,24 @@ class SpikeFold(AlertFold[SpikeState]):
             if found is None:
                 return
             value = float(int(found))
-        item = Item(feed.time_ns, value, feed.uid, feed.at)
-        if len(state.current) + len(state.reference) >= HELD_LIMIT:
-            self._drop(state)
-            yield Full()
-        yield from self._put(state, item, feed)
+        item = Held(feed.time_ns, feed.uid, feed.rule, feed.at, (value,))
+        yield from self._put(state, item, feed, shelf)
 
-    def next_run(self, state: SpikeState) -> int:
+    def next_run(self, state: SpikeState, shelf: Shelf) -> int:
         """See `AlertFold`."""
         if self._window.metric is not None:
-            if not state.samples:
+            hits = state.stretch.hits
+            if not hits:
                 return NEVER
-            first_ns = self.run_from(state.samples[0].time_ns)
+            first_ns = self.run_from(hits.at(0, shelf).time_ns)
             return max(first_ns, state.run_ns + self._every_ns if state.run_ns else 0)
         if state.made_ns < 0 or not (state.current or state.reference):
             return NEVER
         times = []
         if state.current:
-            times.append(self.run_from(state.current[0].time_ns + self._span_ns))
+            times.append(self.run_from(state.current.at(0, shelf).time_ns + self._span_ns))
         if state.reference:
-            left_ns = self._grid(state.reference[0].time_ns + self._span_ns)
+            left_ns = self._grid(state.reference.at(0, shelf).time_ns + self._span_ns)
             times.append(self._grid(left_ns + self._span_ns) + 1)
         if state.first_ns >= 0:
             full_ns = self.run_from(state.first_ns + 2 * self._span_ns)
@@ -105,22 +96,25 @@ class SpikeFold(AlertFold[SpikeState]):
                 times.append(full_ns)
         return max(min(times), self._next_tick(state.checked_ns) + 1)
 
-    def ran(self, state: SpikeState, now_ns: int) -> Iterator[Match]:
+    def ran(self, state: SpikeState, now_ns: int, shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
         metric, end_ns = self._window.metric, now_ns - 1
         if metric is None:
-            self._advance(state, end_ns)
-            yield from self._check(state, end_ns, None, at_run=True)
+            self._advance(state, end_ns, shelf)
+            yield from self._check(state, end_ns, None, shelf, at_run=True)
             return
         state.run_ns = now_ns
-        state.samples = [s for s in state.samples if s.time_ns > end_ns - metric.span_ns]
-        if not state.samples:
-            state.run_ns = 0
+        stretch = state.stretch
+        old = stretch.hits.rank((end_ns - metric.span_ns + 1,), shelf)
+        stretch.leave(metric, old, shelf)
+        if not stretch.hits:
+            state.run_ns, state.stretch = 0, Stretch()
             return
-        number = measure(metric, state.samples)
+        number = stretch.measure(metric, shelf)
         if number is not None:
-            last = state.samples[-1]
-            yield from self._put(state, Item(end_ns, number, last.uid, last.at), None)
+            last = stretch.hits.last(shelf)
+            item = Held(end_ns, last.uid, last.rule, last.at, (float(number),))
+            yield from self._put(state, item, None, shelf)
 
     def _grid(self, time_ns: int) -> int:
         return -(-time_ns // self._every_ns) * self._every_ns
@@ -128,7 +122,9 @@ class SpikeFold(AlertFold[SpikeState]):
     def _next_tick(self, time_ns: int) -> int:
         return (time_ns // self._every_ns + 1) * self._every_ns
 
-    def _put(self, state: SpikeState, item: Item, feed: Feed | None) -> Iterator[Match]:
+    def _put(
+        self, state: SpikeState, item: Held, feed: Feed | None, shelf: Shelf
+    ) -> Iterator[Match]:
         now_ns = item.time_ns
         if state.idle_ns >= 0:
             self._wake(state, now_ns)
@@ -136,62 +132,42 @@ class SpikeFold(AlertFold[SpikeState]):
             state.first_ns = now_ns
         if state.made_ns < 0:
             state.made_ns = now_ns
-        state.current.append(item)
+        state.current.add(item, shelf)
         if self._window.field is not None:
-            state.current_sum = plus(state.current_sum, item.value)
-        self._advance(state, now_ns)
-        yield from self._check(state, now_ns, feed, at_run=False)
+            state.current_sum = plus(state.current_sum, _value(item))
+        self._advance(state, now_ns, shelf)
+        yield from self._check(state, now_ns, feed, shelf, at_run=False)
 
-    def _advance(self, state: SpikeState, now_ns: int) -> None:
-        span_ns, gone = self._span_ns, 0
-        for item in state.current:
-            if now_ns - item.time_ns < span_ns:
-                break
-            gone += 1
-        if gone:
-            state.left_ns = state.current[gone - 1].time_ns
-            moved = state.current[:gone]
-            state.reference.extend(moved)
-            del state.current[:gone]
-            if self._window.field is not None:
-                for item in moved:
-                    state.current_sum = plus(state.current_sum, -item.value)
-                    state.reference_sum = plus(state.reference_sum, item.value)
+    def _advance(self, state: SpikeState, now_ns: int, shelf: Shelf) -> None:
+        span_ns, counted = self._span_ns, self._window.field is not None
+        current, reference = state.current, state.reference
+        for _ in range(current.rank((now_ns - span_ns + 1,), shelf)):
+            item = current.pop(shelf)
+            state.left_ns = item.time_ns
+            reference.add(item, shelf)
+            if counted:
+                state.current_sum = plus(state.current_sum, -_value(item))
+                state.reference_sum = plus(state.reference_sum, _value(item))
         newest_ns = state.left_ns
         if self._moves:
             empty_ns = (now_ns - span_ns) // self._every_ns * self._every_ns
             if empty_ns >= self._grid(state.made_ns):
                 newest_ns = max(newest_ns, empty_ns)
-        old = 0
-        for item in state.reference:
-            if newest_ns - item.time_ns < span_ns:
-                break
-            old += 1
-        if self._window.field is not None:
-            for item in state.reference[:old]:
-                state.reference_sum = plus(state.reference_sum, -item.value)
-        del state.reference[:old]
-
-    def _drop(self, state: SpikeState) -> None:
-        """Let the oldest item go before its time."""
-        if state.reference:
-            item = state.reference.pop(0)
-            if self._window.field is not None:
-                state.reference_sum = plus(state.reference_sum, -item.value)
-        else:
-            item = state.current.pop(0)
-            if self._window.field is not None:
-                state.current_sum = plus(state.current_sum, -item.value)
+        old = reference.rank((newest_ns - span_ns + 1,), shelf)
+        if counted:
+            for item in reference.between(0, old, shelf):
+                state.reference_sum = plus(state.reference_sum, -_value(item))
+        reference.drop(old)
 
     def _check(
-        self, state: SpikeState, now_ns: int, feed: Feed | None, *, at_run: bool
+        self, state: SpikeState, now_ns: int, feed: Feed | None, shelf: Shelf, *, at_run: bool
     ) -> Iterator[Match]:
         state.checked_ns = now_ns
-        before = self._number(state.reference, state.reference_sum)
-        now = self._number(state.current, state.current_sum)
+        before = self._number(state.reference, state.reference_sum, shelf)
+        now = self._number(state.current, state.current_sum, shelf)
         if now_ns - state.first_ns >= 2 * self._span_ns and self._spikes(before, now):
             if before or now:
-                yield self._match(state, now_ns, before or 0, now or 0, feed)
+                yield self._match(state, now_ns, (before or 0, now or 0), feed, shelf)
             elif not self._grouped:
                 # Nothing against nothing: ElastAlert alerts; here it is only what it resets.
                 state.idle_ns = now_ns
@@ -201,7 +177,7 @@ class SpikeFold(AlertFold[SpikeState]):
             state.made_ns = state.left_ns = state.checked_ns = -1
 
     def _clear(self, state: SpikeState, now_ns: int, *, at_run: bool) -> None:
-        state.reference, state.reference_sum = [], b""
+        state.reference, state.reference_sum = Hits(), b""
         state.first_ns = -1
         if self._moves and (state.current or not self._grouped):
             state.first_ns = self._next_tick(now_ns) if at_run else self._grid(now_ns)
@@ -214,17 +190,20 @@ class SpikeFold(AlertFold[SpikeState]):
         state.first_ns = first_ns if first_ns < now_ns else now_ns
         state.idle_ns = -1
 
-    def _number(self, items: list[Item], total: Sum) -> float | None:
+    def _number(self, items: Hits, total: Sum, shelf: Shelf) -> float | None:
         if self._window.field is not None:
             return as_float(total) / len(items) if items else None
+        if not self._by:
+            return len(items)
+        # One for each run: they are few.
+        values = [_value(item) for item in items.between(0, len(items), shelf)]
         if self._by in ("avg", "min", "max"):
-            if not items:
+            if not values:
                 return None
-            values = [item.value for item in items]
             if self._by == "avg":
                 return sum(values) / len(values)
             return min(values) if self._by == "min" else max(values)
-        return sum(item.value for item in items) if self._by else len(items)
+        return sum(values)
 
     def _spikes(self, before: float | None, now: float | None) -> bool:
         window = self._window
@@ -239,9 +218,14 @@ class SpikeFold(AlertFold[SpikeState]):
         return (up and window.direction != "down") or (down and window.direction != "up")
 
     def _match(
-        self, state: SpikeState, now_ns: int, before: float, now: float, feed: Feed | None
+        self,
+        state: SpikeState,
+        now_ns: int,
+        numbers: tuple[float, float],
+        feed: Feed | None,
+        shelf: Shelf,
     ) -> Match:
-        window = self._window
+        window, (before, now) = self._window, numbers
         what = "events"
         if window.metric is not None:
             what = named(window.metric)
@@ -253,9 +237,13 @@ class SpikeFold(AlertFold[SpikeState]):
             f"(rule: {window.height:g} times {_DIRECTIONS[window.direction]})"
         )
         items = state.current or state.reference
-        events = ends([Seen(item.time_ns, item.uid, item.at) for item in items])
-        identity = feed.uid if feed is not None else f"{items[0].uid}@{now_ns}"
+        events = ends(items, shelf)
+        identity = feed.uid if feed is not None else f"{events[0].uid}@{now_ns}"
         return Match(now_ns, identity, events, len(items), reason, feed=feed)
+
+
+def _value(item: Held) -> float:
+    return float(item.values[0])
 
 
 _DIRECTIONS = {"up": "more", "down": "less", "both": "more or less"}

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from trailhound.engine.output import Said
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
-from trailhound.engine.windows.panther.extract import Extract, begun
+from trailhound.engine.windows.extract import Extract, begun
+from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.wording import duration
 from trailhound.rules.ir import Deduplicated
 
@@ -39,9 +40,9 @@ class DeduplicatedFold:
         """See `Fold`."""
         return state.until_ns if state.open is not None else NEVER
 
-    def take(self, state: DeduplicatedState, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: DeduplicatedState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
-        yield from self.until(state, feed.time_ns)
+        yield from self.until(state, feed.time_ns, shelf)
         if state.open is None:
             state.open = begun(feed)
             state.until_ns = feed.time_ns + self._window.period_ns
@@ -49,7 +50,7 @@ class DeduplicatedFold:
             reached = False
         else:
             reached = self._number(state) >= self._window.threshold
-            state.open.add(feed)
+            state.open.add(feed.time_ns, feed.at)
         if self._window.unique:
             values = state.values = state.values or {}
             if len(values) < self._window.threshold:
@@ -57,7 +58,7 @@ class DeduplicatedFold:
         if not reached and self._number(state) >= self._window.threshold:
             yield Fired(feed)
 
-    def until(self, state: DeduplicatedState, now_ns: int) -> Iterator[Outcome]:
+    def until(self, state: DeduplicatedState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome]:
         """See `Fold`."""
         if state.open is not None and state.until_ns <= now_ns:
             yield from self.finish(state)

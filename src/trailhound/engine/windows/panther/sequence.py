@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
-from trailhound.engine.windows.panther.extract import Extract, begun, joined
+from trailhound.engine.windows.extract import Extract, begun, joined
+from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.wording import duration
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import Sequence, Signal
@@ -89,9 +90,9 @@ class SequenceFold:
             return state.waiting.until_ns
         return state.until_ns or NEVER
 
-    def take(self, state: SequenceState, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: SequenceState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
-        yield from self.until(state, feed.time_ns)
+        yield from self.until(state, feed.time_ns, shelf)
         state.until_ns = feed.time_ns + self._window.timespan_ns + 1
         self._bar(state, feed)
         # From the last to the first, so that one match is not two in a row.
@@ -103,7 +104,7 @@ class SequenceFold:
                     if not state.progress:
                         return
 
-    def until(self, state: SequenceState, now_ns: int) -> Iterator[Outcome | Fired]:
+    def until(self, state: SequenceState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
         waiting = state.waiting
         if waiting is not None and waiting.until_ns <= now_ns:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
-from trailhound.engine.windows.panther.extract import Extract, begun, joined
+from trailhound.engine.windows.extract import Extract, begun, joined
+from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.panther.sequence import described
 from trailhound.rules.ir import Signal, Together
 
@@ -59,9 +60,9 @@ class TogetherFold:
             return state.pending.until_ns
         return state.until_ns or NEVER
 
-    def take(self, state: TogetherState, feed: Feed) -> Iterator[Outcome | Fired]:
+    def take(self, state: TogetherState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
-        yield from self.until(state, feed.time_ns)
+        yield from self.until(state, feed.time_ns, shelf)
         now_ns, span_ns = feed.time_ns, self._window.timespan_ns
         state.until_ns = now_ns + span_ns + 1
         state.newest = state.newest or [[] for _ in self._window.signals]
@@ -89,7 +90,7 @@ class TogetherFold:
         until_ns = found.start_ns + span_ns + 1
         state.pending = Pending(found, now_ns - span_ns, until_ns, feed)
 
-    def until(self, state: TogetherState, now_ns: int) -> Iterator[Outcome | Fired]:
+    def until(self, state: TogetherState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
         pending = state.pending
         if pending is not None and pending.until_ns <= now_ns:

@@ -20,14 +20,14 @@ class Extract(Struct):
     count: int = 0
     end_ns: int = 0
 
-    def add(self, feed: Feed) -> None:
+    def add(self, time_ns: int, at: int) -> None:
         """Take in an event; they come in their order."""
         self.count += 1
-        self.end_ns = feed.time_ns
+        self.end_ns = time_ns
         if len(self.head) < _HALF:
-            self.head.append(feed.at)
+            self.head.append(at)
         else:
-            self.tail.append(feed.at)
+            self.tail.append(at)
             if len(self.tail) > _HALF:
                 del self.tail[0]
 
@@ -50,7 +50,7 @@ class Extract(Struct):
 def begun(feed: Feed) -> Extract:
     """Return an extract that begins with an event."""
     extract = Extract(feed.time_ns, feed.uid)
-    extract.add(feed)
+    extract.add(feed.time_ns, feed.at)
     return extract
 
 
@@ -60,5 +60,5 @@ def joined(first: Extract, rest: list[Feed]) -> Extract:
         first.start_ns, first.identity, [*first.head], [*first.tail], first.count, first.end_ns
     )
     for feed in rest:
-        copy.add(feed)
+        copy.add(feed.time_ns, feed.at)
     return copy

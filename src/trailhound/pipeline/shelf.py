@@ -1,0 +1,40 @@
+"""Pages of windows on disk: what of a group does not stay in memory. See `engine.windows.paged`."""
+
+import sqlite3
+from collections.abc import Iterable
+
+from trailhound.engine.windows.paged import Shelf
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS pages (page INTEGER PRIMARY KEY, data BLOB NOT NULL)"
+
+
+class StoredPages:
+    """Pages in an SQLite file, in the transactions of whoever opened it."""
+
+    def __init__(self, file: sqlite3.Connection) -> None:
+        self._file = file
+        file.execute(_SCHEMA)
+
+    def put(self, data: bytes) -> int:
+        """Keep a page; return its number."""
+        page = self._file.execute("INSERT INTO pages (data) VALUES (?)", (data,)).lastrowid
+        assert page is not None  # noqa: S101 - a row was inserted
+        return page
+
+    def get(self, page: int) -> bytes:
+        """Return a page."""
+        (data,) = self._file.execute("SELECT data FROM pages WHERE page = ?", (page,)).fetchone()
+        return bytes(data)
+
+    def free(self, pages: Iterable[int]) -> None:
+        """Forget pages."""
+        self._file.executemany("DELETE FROM pages WHERE page = ?", ((page,) for page in pages))
+
+
+def passing_shelf() -> Shelf:
+    """Return a shelf whose pages are in a nameless temporary file, gone with the process."""
+    # SQLite makes the file of a database that has no name once its cache is full.
+    file = sqlite3.connect("", isolation_level=None)
+    file.execute("PRAGMA journal_mode = OFF")
+    file.execute("PRAGMA page_size = 16384")
+    return Shelf(StoredPages(file))

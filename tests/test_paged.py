@@ -1,0 +1,102 @@
+"""Sorted entries in pages, against a list in memory."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trailhound.engine.windows import paged
+from trailhound.engine.windows.paged import HeldPages, Paged, Shelf
+
+
+class Pairs(Paged[tuple[int, int]]):
+    """What is tested."""
+
+
+Pair = tuple[int, int]
+number = st.integers(0, 40)
+changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), number),
+        st.tuples(st.just("append"), number),
+        st.tuples(st.just("pop"), st.just(0)),
+        st.tuples(st.just("drop"), number),
+        st.tuples(st.just("discard"), number),
+        st.tuples(st.just("save"), st.just(0)),
+    ),
+    max_size=80,
+)
+
+
+def change(pairs: Pairs, model: list[Pair], shelf: Shelf, what: str, n: int, turn: int) -> None:
+    """Do the same to both."""
+    if what in ("add", "append"):
+        pair = (n if what == "add" else 100 + turn, turn)
+        pairs.add(pair, shelf)
+        model.append(pair)
+        model.sort()
+    elif what == "pop" and model:
+        assert pairs.pop(shelf) == model.pop(0)
+    elif what == "drop":
+        count = min(n // 4, len(model))
+        pairs.drop(count)
+        del model[:count]
+    elif what == "discard":
+        # By its whole name, or by a part of it, of which the first is meant.
+        expected = next((pair for pair in model if pair[0] >= n), None)
+        name: tuple[Any, ...] = (n,) if expected is None else expected[: 1 + turn % 2]
+        assert pairs.discard(name, shelf) == expected
+        if expected is not None:
+            model.remove(expected)
+
+
+def agree(pairs: Pairs, model: list[Pair], shelf: Shelf, n: int) -> None:
+    """Ask both the same."""
+    assert len(pairs) == len(model)
+    assert pairs.find((n,), shelf) == next((pair for pair in model if pair >= (n,)), None)
+    assert pairs.get((n,), shelf) == next((pair for pair in model if pair[0] == n), None)
+    assert pairs.rank((n,), shelf) == sum(pair < (n,) for pair in model)
+    assert list(pairs.between(n // 3, n, shelf)) == model[n // 3 : n]
+    if model:
+        assert pairs.at(n % len(model), shelf) == model[n % len(model)]
+        assert pairs.last(shelf) == model[-1]
+
+
+@settings(max_examples=300)
+@given(changes, st.integers(0, 6), st.integers(1, 4))
+def test_pages_are_as_one_list(done: list[tuple[str, int]], held: int, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paged, "HELD_ENTRIES", held)
+        patch.setattr(paged, "PAGE_ENTRIES", size)
+        patch.setattr(paged, "PAGES_HELD", 2)
+        patch.setattr(paged, "PAGES_CACHED", 2)
+        pairs, pages = Pairs(), HeldPages()
+        shelf = Shelf(pages)
+        model: list[Pair] = []
+        copies: list[tuple[bytes, list[Pair]]] = []
+        for turn, (what, n) in enumerate(done):
+            change(pairs, model, shelf, what, n, turn)
+            agree(pairs, model, shelf, n)
+            assert set(pairs.shelved()) <= set(range(1, len(pages) + 1))
+            if what == "save":
+                copies.append((msgspec.msgpack.encode(pairs), [*model]))
+                pairs = msgspec.msgpack.decode(copies[-1][0], type=Pairs)
+        # What was written down earlier is still true.
+        for saved, then in copies:
+            read = msgspec.msgpack.decode(saved, type=Pairs)
+            assert list(read.between(0, len(read), shelf)) == then
+        pairs.drop(len(model))
+        assert pairs == Pairs()
+
+
+def test_few_pages_are_in_memory() -> None:
+    pairs, shelf = Pairs(), Shelf()
+    for turn in range(20_000):
+        pairs.add((turn * 7919 % 20_000, turn), shelf)
+    assert pairs.book is not None
+    held = [len(page.entries) for page in pairs.book.pages if page.entries is not None]
+    assert len(held) <= paged.PAGES_HELD
+    assert max(held) <= paged.PAGE_ENTRIES
+    assert [first for first, _ in pairs.between(0, 20_000, shelf)] == list(range(20_000))
