@@ -134,9 +134,8 @@ class Event:
         or file has the same id.
         """
         if self._uid is None:
-            digest = hashlib.blake2b(self.source.encode(), digest_size=16)
-            digest.update(_canonical(self.document))
-            self._uid = digest.hexdigest()
+            data = self.source.encode() + _canonical(self.document)
+            self._uid = hashlib.blake2b(data, digest_size=16).hexdigest()
         return self._uid
 
     @property
@@ -167,11 +166,13 @@ class Event:
                 envelope.target_namespace,
                 envelope.target_name,
             )
-        # Texts come from attackers: a length before each keeps them apart.
-        texts = [str(text).encode(errors="surrogatepass") for text in told]
-        data = b"".join([b"\0%d\0%b" % (len(text), text) for text in texts])
-        uid = envelope.request_uid.encode(errors="surrogatepass")
-        return hashlib.blake2b(uid + data, digest_size=16).hexdigest()
+        # Texts come from attackers: a length before each, in bytes, keeps them apart.
+        parts = [envelope.request_uid]
+        for text in map(str, told):
+            size = len(text if text.isascii() else text.encode(errors="surrogatepass"))
+            parts += (f"\0{size}\0", text)
+        data = "".join(parts).encode(errors="surrogatepass")
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     def restore_uid(self, uid: str) -> None:
         """Set the content id of an event that was written down and is read again."""
@@ -208,6 +209,10 @@ def _again(
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # what is not of JSON, and keys that are no text, for which it takes longer
+        pass
     option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     try:
         return orjson.dumps(document, default=str, option=option)

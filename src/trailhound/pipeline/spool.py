@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 from trailhound.engine.windows.contract import Feed
 from trailhound.model.events import Event
+from trailhound.model.records import Origin
 
 _RUN_BYTES = 32 * 1024 * 1024
 _READ_AHEAD = 64
@@ -22,7 +23,7 @@ _EVENTS_AT_HAND = 64
 _AT_HAND_LIMIT_BYTES = 65_536
 """A larger event is read again each time."""
 
-_Entry = tuple[int, str, str, int, tuple[Feed, ...]]
+_Entry = tuple[int, str, Origin, int, tuple[Feed, ...]]
 """(event time, event uid, place, where the event is kept, feeds). Sorted by the first three: of
 copies, the first place counts; feeds of one event stay in the order of the plan."""
 _ORDER = itemgetter(0, 1, 2)
@@ -68,8 +69,7 @@ class Spool:
         event = fed.event
         if self._last is None or self._last[0] is not event:
             self._last = event, self._append(pickle.dumps(event, pickle.HIGHEST_PROTOCOL))
-        origin = event.origins[0]
-        place = f"{origin.path}\0{origin.line:012d}\0{origin.element:09d}"
+        place = event.origins[0]
         self._held.append((event.envelope.time_ns, event.uid, place, self._last[1], fed.feeds))
         self._held_bytes += _size_of(fed.feeds)
         if self._held_bytes >= _RUN_BYTES:

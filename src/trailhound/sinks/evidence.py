@@ -32,7 +32,7 @@ def document_fields(event: Event) -> dict[str, Any]:
 
 def fits(text: str) -> bool:
     """Whether JSON text is short enough to be carried whole."""
-    return len(text.encode()) <= DOCUMENT_LIMIT_BYTES
+    return len(text if text.isascii() else text.encode()) <= DOCUMENT_LIMIT_BYTES
 
 
 def beginning(text: str) -> str:

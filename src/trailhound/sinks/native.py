@@ -4,13 +4,13 @@ import base64
 from functools import lru_cache
 from typing import Any
 
-from trailhound.model.events import Event, Outcome
+from trailhound.model.events import Envelope, Event, Outcome
 from trailhound.model.findings import Explanation, Finding, Proofs, RecordProof, RuleInfo
 from trailhound.model.levels import Level
 from trailhound.model.records import Origin, ParseFailure
 from trailhound.model.totals import RuleProblem, Totals
 from trailhound.sinks.encode import fragment, json_text
-from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields
+from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields, document_text, fits
 from trailhound.sinks.wording import rfc3339, source_ip, subject
 
 _EXPLANATION_DEPTH_LIMIT = 60
@@ -53,22 +53,24 @@ def _deed(finding: Finding) -> str:
     """Return the members that say who did what, when and from where."""
     events = finding.events
     if len(events) != 1 or not (finding.time_ns == finding.start_ns == events[0].envelope.time_ns):
-        return _deed_anew(finding)
+        address = source_ip(finding)
+        return _deed_of(finding.start_ns, finding.time_ns, finding.actor, subject(finding), address)
     # All of it then follows from the one event, which other findings may be about as well.
     told = events[0].told
     deed = told.get("deed")
     if deed is None:
-        deed = told["deed"] = _deed_anew(finding)
+        one = events[0].envelope
+        deed = _deed_of(one.time_ns, one.time_ns, one.actor_name, one, one.src_ip)
+        told["deed"] = deed
     return deed
 
 
-def _deed_anew(finding: Finding) -> str:
-    envelope = subject(finding)
+def _deed_of(start_ns: int, time_ns: int, actor: str, envelope: Envelope, address: str) -> str:
     return json_text(
         {
-            "time": rfc3339(finding.time_ns),
-            "start": rfc3339(finding.start_ns),
-            "actor": finding.actor,
+            "time": rfc3339(time_ns),
+            "start": rfc3339(start_ns),
+            "actor": actor,
             "invoked_by": envelope.invoked_by,
             "action": envelope.action,
             "target": {
@@ -76,7 +78,7 @@ def _deed_anew(finding: Finding) -> str:
                 "namespace": envelope.target_namespace,
                 "name": envelope.target_name,
             },
-            "src_ip": source_ip(finding),
+            "src_ip": address,
             "device": envelope.device,
             "outcome": outcome_word(envelope.outcome),
             "request_uid": envelope.request_uid,
@@ -229,9 +231,13 @@ def _told(event: Event, *, with_document: bool) -> str:
         "time": rfc3339(event.envelope.time_ns),
         "notes": event.notes,
     }
-    if with_document:
-        document.update(document_fields(event))
-    return json_text(document)
+    text = json_text(document)
+    if not with_document:
+        return text
+    shown = document_text(event)
+    if fits(shown):  # as most do: joined as text, they need not be written again
+        return f'{text[:-1]},"document":{shown}}}'
+    return json_text({**document, **document_fields(event)})
 
 
 def _failure(failure: ParseFailure) -> dict[str, Any]:
