@@ -235,13 +235,15 @@ def bent(source: str, recipe: list[Bent]) -> bytes:
     return b"\n".join(lines) + (b"\n" if recipe[0][0] % 2 else b"")
 
 
-def searched(plan: Plan, search: Prefilter, source: str, data: bytes) -> Verdict:
-    """Every line a block of its own, behind a search that has learnt from ordinary lines."""
+def searched(
+    plan: Plan, search: Prefilter, source: str, data: bytes, *, whole: bool = False
+) -> Verdict:
+    """Behind a search that has learnt from ordinary lines; each line a block, or all in one."""
 
     def read(reader: UnitReader) -> Iterator[Hit]:
         reader._sieves[source]._prefilter = search
         decoder = Decoder(SOURCES)
-        for block in blocks_of(data, tuple(range(data.count(b"\n") + 1))):
+        for block in blocks_of(data, () if whole else tuple(range(data.count(b"\n") + 1))):
             yield from reader._by_sieve(FILE, block, decoder, BY_NAME[source])
         yield from reader._match(decoder.flush())
 
@@ -271,7 +273,8 @@ def taught_by(plan: Plan, source: str, lines: Sequence[bytes]) -> Prefilter:
         patch.setattr(prefilter, "SAMPLE_BYTES", 1)
         patch.setattr(prefilter, "_SHARE_LIMIT", 2)
         search.find(Block(b"\n".join(lines), 1))
-    search._lines = search._unproven = -(10**9)
+    # It goes on, whatever it finds.
+    search._rest = lambda: None  # type: ignore[method-assign]
     return search
 
 
@@ -456,6 +459,81 @@ def test_records_that_are_not_one_to_a_line(name: str, detection: str) -> None:
     data = JOINED_OR_SPLIT[name]
     plan = one_rule(detection)
     assert sifted(plan, "k8s_audit", data) == exactly(plan, data)
+    search = taught_by(plan, "k8s_audit", plain_lines("k8s_audit"))
+    assert search._search is not None
+    assert searched(plan, search, "k8s_audit", data, whole=True) == exactly(plan, data)
+
+
+def with_member(line: bytes, member: bytes) -> bytes:
+    return line[:-1] + b"," + member + b"}"
+
+
+OTHERWISE_PARSED = {
+    **{
+        f"the number {number.decode()}": with_member(EVIL, b'"n":%s' % number)
+        for number in (
+            *(b"NaN", b"nan", b"-NaN", b"Infinity", b"-Infinity", b"INF", b"-inf", b"infinit"),
+            *(b"1e999", b"1" * 40, b"1" * 5000, b"18446744073709551616", b"01", b"1.", b"- 1"),
+        )
+    },
+    "NaN behind a blank": with_member(EVIL, b'"n": NaN '),
+    "NaN in a list": with_member(EVIL, b'"n":[1,NaN]'),
+    "NaN first in a list": with_member(EVIL, b'"n":[NaN]'),
+    "half a character, escaped": with_member(EVIL, b'"n":"\\ud800"'),
+    "half a character": with_member(EVIL, b'"n":"\xed\xa0\x80"'),
+    "no UTF-8": with_member(EVIL, b'"n":"\xff"'),
+    "a NUL": with_member(EVIL, b'"n":"\0"'),
+    "a tab in a text": with_member(EVIL, b'"n":"\t"'),
+    "NULs behind it": EVIL + b"\0\0",
+    "a mark of UTF-8 before it": b"\xef\xbb\xbf" + EVIL,
+    "half a line": EVIL[:-20],
+    "a comma behind it": EVIL + b",",
+    "a comment": EVIL + b" // evil",
+    "a vertical tab": EVIL + b"\v",
+    "blanks around it": b" \t" + EVIL + b" \r",
+    **{
+        f"{levels} levels": with_member(EVIL, b'"n":' + b"[" * levels + b"]" * levels)
+        for levels in (150, 1000, 1022, 1023, 1030, 10_000)
+    },
+    **{
+        f"{member.decode()} {place}": with_member(EVIL, member)
+        if place == "last"
+        else b"{" + member + b"," + EVIL[1:]
+        for member in (
+            *(b'"kind":"Event"', b'"kind":"Pod"', b'"kind":null', b'"kind":["Event"]'),
+            *(b'"apiVersion":"v1"', b'"apiVersion":"audit.k8s.io/v2"', b'"k\\u0069nd":"Pod"'),
+        )
+        for place in ("first", "last")
+    },
+}
+
+
+@pytest.mark.parametrize("detection", [EXEC, USER, "{s: {n|contains: nfi}, condition: s}"])
+def test_lines_that_parsers_read_differently(detection: str) -> None:
+    """The parser of the search takes more than JSON, and the first of repeated keys."""
+    plan = one_rule(detection)
+    search = taught_by(plan, "k8s_audit", plain_lines("k8s_audit"))
+    assert search._search is not None
+    for name, evil in OTHERWISE_PARSED.items():
+        calm = evil.replace(b"create", b"watch").replace(b'"exec"', b'"log"')
+        calm = calm.replace(b"evil", b"anna")
+        for lines in ([evil], [calm], [calm, CALM], [CALM, evil, CALM], [evil, calm, EVIL]):
+            for data in (b"\n".join(lines) + b"\n", b"\r\n".join(lines)):
+                found = searched(plan, search, "k8s_audit", data, whole=True)
+                assert found == exactly(plan, data), (name, data)
+
+
+@GATED
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_the_search_takes_blocks_of_plain_lines(source: str, end: bytes) -> None:
+    search = taught(source, "builtin")
+    plain = [line for line in plain_lines(source) if search.find(Block(line, 1)) is not None]
+    whole = search.find(Block(end.join(plain), 1))
+    assert whole is not None
+    alone = [search.find(Block(line, 1)) for line in plain]
+    assert [line for line, _ in whole.candidates] == [
+        number for number, found in enumerate(alone) if found is not None and found.candidates
+    ]
 
 
 ALIKE = (b"1", b"true", b"1.0", b'"1"', b'"true"', b'"1.0"', b"0", b"false", b"-0.0", b"0.0", b"-0")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from trailhound.intake.documents import DocumentSplitter, NotSplit
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 
-BLOCK_BYTES = 128 * 1024
 LINE_LIMIT = 32 * 1024 * 1024
 """A longer line is reported as lost."""
 SPLIT_BYTES = 16 * 1024 * 1024
@@ -219,7 +218,8 @@ def _lines(path: str, line: int, stream: _Stream) -> Iterator[Block | RawRecord 
                     line += 1
                     held, size = [], 0
             continue
-        block = Block(b"".join((*held, memoryview(chunk)[:cut])), line)
+        whole = cut == len(chunk) and not held
+        block = Block(chunk if whole else b"".join((*held, memoryview(chunk)[:cut])), line)
         held = [chunk[cut:]] if cut < len(chunk) else []
         size = len(chunk) - cut
         yield block

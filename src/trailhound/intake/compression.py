@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 
 import zstandard
 
-READ_BYTES = 128 * 1024
+READ_BYTES = 192 * 1024
 # One kilobyte of hostile zstd may become 32 MB (blocks of four bytes that stand for 128 kB).
 _ZSTD_SLICE = 1024
 _SCENT_BYTES = 256

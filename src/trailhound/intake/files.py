@@ -82,7 +82,8 @@ def read_blocks(
         stream = (
             cast("BinaryIO", sys.stdin.buffer)
             if file.path == STDIN
-            else open(file.path, "rb", buffering=0)  # noqa: SIM115 - closed below
+            # A pipe gives what it has, and is not waited for until there is more.
+            else open(file.path, "rb", buffering=-1 if file.size_bytes or file.end else 0)  # noqa: SIM115
         )
     except OSError as error:
         reason = error.strerror or str(error)
@@ -95,7 +96,7 @@ def read_blocks(
     try:
         with stream:
             counted = cast("BinaryIO", _Counted(stream, progress))
-            chunks = _part(stream, file, progress) if file.end else _tolerant(counted, damage)
+            chunks = _part(counted, file) if file.end else _tolerant(counted, damage)
             for item in blocks(file.path, chunks, resumed=file.start > 0):
                 if isinstance(item, Block):
                     lines = item.line + len(item.ends) - 1
@@ -109,37 +110,24 @@ def read_blocks(
         yield ParseFailure(Origin(file.path, max(lines, 1)), "damaged compression", detail)
 
 
-def _part(stream: BinaryIO, file: InputFile, progress: Callable[[int], None]) -> Iterator[bytes]:
+def _part(stream: BinaryIO, file: InputFile) -> Iterator[bytes]:
     """Yield the lines that start in a part of an uncompressed file."""
     at = file.start
     if at:
         # The line that holds the byte before the start is the part before's.
         at -= 1
         stream.seek(at)
-        while True:
-            chunk = stream.read(READ_BYTES)
-            found = chunk.find(b"\n")
-            at += found + 1 if found >= 0 else len(chunk)
-            if found >= 0 or not chunk:
+        while skipped := stream.readline(READ_BYTES):
+            at += len(skipped)
+            if skipped.endswith(b"\n"):
                 break
-        stream.seek(at)
-    while at < file.end and (chunk := stream.read(READ_BYTES)):
-        past = at + len(chunk) - (file.end - 1)
-        if past > 0 and (last := chunk.find(b"\n", len(chunk) - past)) >= 0:
-            progress(last + 1)
-            yield chunk[: last + 1]
-            return
-        if past > 0:
-            # The last line of the part goes on; it ends with the next line end.
-            yield chunk
-            while chunk := stream.read(READ_BYTES):
-                last = chunk.find(b"\n")
-                yield chunk[: last + 1] if last >= 0 else chunk
-                if last >= 0:
-                    break
-            return
+    chunk = b""
+    while at < file.end and (chunk := stream.read(min(READ_BYTES, file.end - at))):
         at += len(chunk)
-        progress(len(chunk))
+        yield chunk
+    # The last line of the part goes on.
+    while chunk and not chunk.endswith(b"\n"):
+        chunk = stream.readline(READ_BYTES)
         yield chunk
 
 
@@ -191,14 +179,28 @@ def _within(path: str, roots: Sequence[Path]) -> bool:
 
 
 class _Counted(io.RawIOBase):
-    """A stream that tells how much was read from it."""
+    """A stream that tells how much was read from it.
+
+    Of a file it reads on to the end of a line, so that blocks need not be put together.
+    """
 
     def __init__(self, stream: BinaryIO, progress: Callable[[int], None]) -> None:
         super().__init__()
         self._stream = stream
         self._progress = progress
+        self._whole = isinstance(stream, io.BufferedReader)
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
+        if self._whole and data and not data.endswith(b"\n"):
+            data += self._stream.readline(size)
         self._progress(len(data))
         return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        data = self._stream.readline(-1 if size is None else size)
+        self._progress(len(data))
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)

@@ -1,18 +1,15 @@
 """The coarse search before the sieve: blocks of JSON lines to the few that are worth decoding.
 
 It searches the bytes of a whole block for the needles of all rules at once, and proves with the
-cheapest decoding there is that every line is one plain record of the source. What it sends on is
-judged by the sieve as if nothing had come before; what it holds back cannot match.
+cheapest parser there is that every line is one plain record of the source. What it sends on is
+read whole and judged as if nothing had come before; what it holds back cannot match.
 """
 
 import functools
-import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
-from typing import Any, Literal, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from trailhound.engine.gates import Candidate
 from trailhound.engine.needles import ODD, Need, Pattern, choices, need_of, patterns_of
@@ -29,15 +26,21 @@ _SHARE_LIMIT = 0.4
 _LINES_JUDGED = 4096
 """After so many lines, it is seen whether the needles are still rare."""
 _PATTERNS_LIMIT = 20_000
-_VERDICTS_LIMIT = 10_000
 _PARTS_LIMIT = 4
 _COST_OF_SUSPECT = 50
 """What reading a line costs, in matches of a needle."""
-_VALUES_LIMIT = 1000
-_COMBINATIONS_LIMIT = 10_000
+_SIGNATURES_LIMIT = 1000
 _UNPROVEN_LIMIT = 8
 """After so many blocks in a row that cannot be proven plain, the search rests."""
-_VALUE_LENGTH = 100
+_LARGEST_BYTES = 4 * 1024 * 1024
+"""Of a longer line that repeats keys, the exact path does not read every value by itself."""
+_NAN: Pattern = rb"[:\[, \t\r]-?(?:nan|inf|infinity)[ \t\r,}\]]"
+"""What the parser takes for a number, in any spelling; of JSON it is none."""
+_UNEVEN: tuple[Pattern, ...] = (rb"[^}]\n", rb"\n[^{]")
+"""Line ends that may stand elsewhere than between two objects."""
+_TEXT = re.compile(rb'(?:[\w":]|\\\W)+')
+"""A pattern that is one text, with what is special in it escaped."""
+_ESCAPE = re.compile(rb"\\(.)")
 Alive = tuple[Candidate, ...]
 _OPEN, _CLOSE = b"{}"
 
@@ -61,8 +64,9 @@ class Prefilter:
             (rule, need) for rule in rules if (need := need_of(rule.predicate)) is not None
         ]
         # A rule that nothing is known of has to see every line.
-        self._proof = _Proof(source)
-        self._off = len(self._needs) < len(rules) or not self._proof.possible
+        self._off = len(self._needs) < len(rules)
+        self._source = source
+        self._proof: _Proof | None = None
         self._search: _Search | None = None
         self._sample: list[Block] = []
         self._sampled_bytes = 0
@@ -76,16 +80,16 @@ class Prefilter:
         """Search a block; None where it cannot be told what its lines are."""
         if self._off:
             return None
-        if self._search is None:
+        if self._search is None or self._proof is None:
             self._learn(block)
             return None
-        if not self._proof.holds(block):
+        found = self._search.find(block) if self._proof.holds(block) else None
+        if found is None:
             self._unproven += 1
             if self._unproven > _UNPROVEN_LIMIT:
                 self._rest()
             return None
         self._unproven = 0
-        found = self._search.find(block)
         self._lines += len(block.ends)
         self._suspects += len(found.candidates) + len(found.odd)
         if self._lines >= _LINES_JUDGED:
@@ -104,8 +108,9 @@ class Prefilter:
             return
         sample, self._sample, self._sampled_bytes = self._sample, [], 0
         try:
+            self._proof = self._proof or _Proof(self._source)
             self._search = _search_for(self._needs, sample)
-        except (ImportError, ValueError):  # no Hyperscan for this machine, or patterns beyond it
+        except (ImportError, ValueError):  # nothing for this machine, or patterns beyond it
             self._off = True
             return
         if self._search is None:
@@ -130,14 +135,15 @@ def _search_for(
     patterns = list(dict.fromkeys(p for _, need in needs for p in patterns_of(need)))
     if len(patterns) > _PATTERNS_LIMIT:
         raise ValueError("too many patterns")
-    every = _Haystack(patterns)
     lines = 0
-    seen = [0] * len(patterns)  # a bit for each line of the sample
+    where = dict.fromkeys(patterns, 0)  # a bit for each line of the sample
+    haystacks = _haystacks(patterns)
     for block in sample:
-        for number, line in every.places(block):
-            seen[number] |= 1 << (lines + line)
+        for haystack in haystacks:
+            for pattern, ends in zip(haystack.patterns, haystack.places(block.data), strict=True):
+                for line in _lines_of(block, ends):
+                    where[pattern] |= 1 << (lines + line)
         lines += len(block.ends)
-    where = dict(zip(patterns, seen, strict=True))
     clauses: list[tuple[Candidate, Clause]] = []
     suspects = 0
     for rule, need in needs:
@@ -185,135 +191,140 @@ class _Search:
 
     def __init__(self, clauses: Sequence[tuple[Candidate, Clause]]) -> None:
         asked = {pattern for _, clause in clauses for part in clause for pattern in part}
-        patterns = sorted(asked.union(ODD))
+        patterns = sorted(asked.union(ODD, (_NAN, *_UNEVEN)))
         self._haystack = _Haystack(patterns)
-        self._bits = [1 << number for number in range(len(patterns))]
-        bits = dict(zip(patterns, self._bits, strict=True))
-        self._odd = sum(bits[pattern] for pattern in ODD)
+        numbers = {pattern: number for number, pattern in enumerate(patterns)}
+        self._odd = [numbers[pattern] for pattern in (*ODD, _NAN)]
+        self._uneven = [numbers[pattern] for pattern in _UNEVEN]
         self._clauses = [
-            (rule, tuple(sum(bits[pattern] for pattern in part) for part in clause))
+            (rule, tuple(tuple(numbers[pattern] for pattern in part) for part in clause))
             for rule, clause in clauses
         ]
-        self._verdicts: dict[int, Alive] = {}
+        self._clauses_of: list[list[int]] = [[] for _ in patterns]
+        """Number of a pattern → clauses that begin with a part that has it."""
+        for index, (_, clause) in enumerate(self._clauses):
+            for number in clause[0]:
+                self._clauses_of[number].append(index)
 
-    def find(self, block: Block) -> Found:
-        """Return the lines that fulfil a clause, each with the rules whose clauses these are."""
-        held: dict[int, int] = {}
-        bits = self._bits
-        for number, line in self._haystack.places(block):
-            held[line] = held.get(line, 0) | bits[number]
-        candidates: list[tuple[int, Alive]] = []
-        odd: list[int] = []
-        for line in sorted(held):
-            key = held[line]
-            if key & self._odd:
-                odd.append(line)
-                continue
-            alive = self._verdicts.get(key)
-            if alive is None:
-                alive = self._verdict(key)
-            if alive:
-                candidates.append((line, alive))
-        return Found(candidates, odd)
+    def find(self, block: Block) -> Found | None:
+        """Return the lines that fulfil a clause, each with the rules whose clauses these are.
 
-    def _verdict(self, key: int) -> Alive:
-        alive = tuple(rule for rule, clause in self._clauses if all(key & part for part in clause))
-        if len(self._verdicts) < _VERDICTS_LIMIT:
-            self._verdicts[key] = alive
-        return alive
+        None where not every line end stands between two objects.
+        """
+        places = self._haystack.places(block.data)
+        if any(places[number] for number in self._uneven) and not one_a_line(block):
+            return None
+        odd = _lines_of(block, (end for number in self._odd for end in places[number]))
+        lines: dict[int, set[int]] = {}  # number of a pattern → lines with it
+
+        def lines_with(part: tuple[int, ...]) -> set[int]:
+            found: set[int] = set()
+            for number in part:
+                if places[number]:
+                    if number not in lines:
+                        lines[number] = _lines_of(block, places[number])
+                    found |= lines[number]
+            return found
+
+        alive: dict[int, list[Candidate]] = {}
+        begun = {c for number, ends in enumerate(places) if ends for c in self._clauses_of[number]}
+        for index in sorted(begun):
+            rule, (first, *others) = self._clauses[index]
+            found = lines_with(first) - odd
+            for part in others:
+                if not found:
+                    break
+                found &= lines_with(part)
+            for line in found:
+                alive.setdefault(line, []).append(rule)
+        return Found([(line, tuple(alive[line])) for line in sorted(alive)], sorted(odd))
+
+
+def _lines_of(block: Block, ends: Iterable[int]) -> set[int]:
+    """Return the indices of the lines in which matches that end there stand."""
+    line_ends = block.ends
+    return {bisect_left(line_ends, end - 1) for end in ends}
+
+
+def _haystacks(patterns: Sequence[Pattern]) -> list["_Haystack"]:
+    """Compile patterns to be looked for once: those that are texts by themselves, sooner so."""
+    texts = [pattern for pattern in patterns if _TEXT.fullmatch(pattern)]
+    others = [pattern for pattern in patterns if not _TEXT.fullmatch(pattern)]
+    return [_Haystack(texts, literal=True), _Haystack(others)]
 
 
 class _Haystack:
     """Patterns that are looked for in one pass over a block."""
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
+    def __init__(self, patterns: Sequence[Pattern], *, literal: bool = False) -> None:
         """Compile. `ImportError` or `ValueError` where that is not possible."""
         import hyperscan  # noqa: PLC0415 - small logs do without, and need not pay for it
 
+        self.patterns = patterns
         self._database = hyperscan.Database() if patterns else None
         if self._database is None:
             return
         try:
             self._database.compile(
-                expressions=list(patterns),
+                expressions=[_ESCAPE.sub(rb"\1", p) for p in patterns] if literal else patterns,
                 ids=list(range(len(patterns))),
                 elements=len(patterns),
                 flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
+                literal=literal,
             )
         except hyperscan.error as error:
             raise ValueError(str(error)) from None
 
-    def places(self, block: Block) -> list[tuple[int, int]]:
-        """Return (number of a pattern, index of a line in which it is found) of every match."""
-        found: list[tuple[int, int]] = []
-        ends = block.ends
+    def places(self, data: bytes) -> list[list[int]]:
+        """Return for each pattern where its matches end."""
+        found: list[list[int]] = [[] for _ in self.patterns]
 
         def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            found.append((number, bisect_left(ends, end - 1)))
+            found[number].append(end)
 
         if self._database is not None:
-            self._database.scan(block.data, match_event_handler=note)
+            self._database.scan(data, match_event_handler=note)
         return found
 
 
 class _Proof:
-    """Shows of a block that each of its lines is valid JSON and a plain record of the source."""
+    """Shows of a block that it is valid JSON, as many documents as lines, all of the source."""
 
     def __init__(self, source: Source) -> None:
+        """Make it. `ImportError` where there is no parser for this machine."""
+        from fastsimdjson import loads_many  # noqa: PLC0415 - as Hyperscan
+
         gate = source.gate
         assert gate is not None  # noqa: S101 - the caller asks only for gated sources
-        self._names = [path[0] for path in gate.signature if len(path) == 1]
-        self.possible = len(self._names) == len(gate.signature)
-        """Whether the signature is of a kind that can be looked at so."""
         self._accepts = gate.accepts
-        self._values: list[dict[str, None]] = [{} for _ in self._names]
-        fields = [(f"f{number}", str) for number in range(len(self._names))]
-        self._rename = {f"f{number}": name for number, name in enumerate(self._names)}
-        self._any: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-            msgspec.defstruct("Signature", fields, rename=self._rename, gc=False)
-        )
-        self._known: msgspec.json.Decoder[Any] | None = None
+        self._parse = loads_many
+        self._pointers = ["".join(map(_pointer, path)) for path in gate.signature]
+        self._known: set[tuple[object, ...]] = set()
 
     def holds(self, block: Block) -> bool:
-        """Whether every line of a block is one plain record of the source."""
+        """Whether it is so; if then each line end stands between objects, one is on each line."""
         data = block.data
-        if not one_a_line(block) or not is_utf8(data):
+        if data[:1] != b"{" or len(data) > _LARGEST_BYTES:
             return False
         try:
-            if self._known is not None:
-                return len(self._known.decode_lines(data)) == len(block.ends)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            pass
-        return self._learn(data) and self._known is not None and self.holds(block)
+            found = list(self._parse(data, fields=self._pointers, format="lines"))
+            return len(found) == len(block.ends) and self._are_known(set(found))
+        except (ValueError, RecursionError, TypeError):  # the last for lists and objects
+            return False
 
-    def _learn(self, data: bytes) -> bool:
-        """Take up the values of the signature in a block; whether there were new ones."""
-        try:
-            records = self._any.decode_lines(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return False
-        grown = [dict(values) for values in self._values]
-        for record in records:
-            for number, values in enumerate(grown):
-                values[getattr(record, f"f{number}")] = None
-        if grown == self._values or any(len(values) > _VALUES_LIMIT for values in grown):
-            return False
-        if math.prod(map(len, grown)) > _COMBINATIONS_LIMIT:
-            return False
-        # Each with each: where a key stands twice, any of its values may be the one that counts.
-        if not all(len(value) <= _VALUE_LENGTH for values in grown for value in values) or not all(
-            map(self._accepts, product(*grown))
-        ):
-            return False
-        self._values = grown
-        fields = [
-            (f"f{number}", Literal.__getitem__(tuple(values)))
-            for number, values in enumerate(grown)
-        ]
-        self._known = msgspec.json.Decoder(
-            msgspec.defstruct("Known", fields, rename=self._rename, gc=False)
-        )
+    def _are_known(self, signatures: set[tuple[object, ...]]) -> bool:
+        for signature in signatures - self._known:
+            # Numbers of other types may be equal, and accepted or not: only text is remembered.
+            if not all(type(value) is str for value in signature) or not self._accepts(signature):
+                return False
+            if len(self._known) >= _SIGNATURES_LIMIT:
+                self._known.clear()
+            self._known.add(signature)
         return True
+
+
+def _pointer(key: str) -> str:
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def is_utf8(data: bytes) -> bool:
