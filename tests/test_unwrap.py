@@ -387,12 +387,28 @@ OFFERED = Source("offered", "Offered", is_probe, ProbeReader, (), ())
 def offer(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     points = [EntryPoint(f"p{n}", value, registry.ENTRY_POINTS) for n, value in enumerate(values)]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    monkeypatch.setattr(registry, "_may_be_offered", lambda: True)
     monkeypatch.setitem(sys.modules, "offering", sys.modules[__name__])
     registry.all_sources.cache_clear()
 
 
 def test_packages_may_offer_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, "offering:OFFERED")
+    assert registry.all_sources() == (*SOURCES, OFFERED)
+    registry.all_sources.cache_clear()
+
+
+def test_an_installed_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "offering-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: offering\nVersion: 1\n")
+    entry = f"[{registry.ENTRY_POINTS}]\noffered = offering:OFFERED\n"
+    (installed / "entry_points.txt").write_text(entry)
+    monkeypatch.setitem(sys.modules, "offering", sys.modules[__name__])
+    registry.all_sources.cache_clear()
+    assert registry.all_sources() == SOURCES
+    monkeypatch.syspath_prepend(tmp_path)
+    registry.all_sources.cache_clear()
     assert registry.all_sources() == (*SOURCES, OFFERED)
     registry.all_sources.cache_clear()
 

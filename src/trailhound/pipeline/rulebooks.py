@@ -15,7 +15,6 @@ import trailhound.content
 from trailhound.dialects import DIALECTS
 from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
 from trailhound.dialects.sigma.places import placed
-from trailhound.dialects.yaml_text import YamlError, decoded, read_documents
 from trailhound.model.errors import TrailhoundError
 from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
 from trailhound.rules.ir import RuleError
@@ -212,6 +211,13 @@ def _read(files: Sequence[RuleFile], placeholders: Placeholders) -> list[RuleBoo
 
 def _unknown(file: RuleFile) -> RuleError:
     """Say why a file is no rule of any dialect: that it cannot be read, or else what it lacks."""
+    # A run whose compiled rules are in the cache needs no YAML.
+    from trailhound.dialects.yaml_text import (  # noqa: PLC0415
+        YamlError,
+        decoded,
+        read_documents,
+    )
+
     try:
         documents, errors = read_documents(decoded(file.data))
     except YamlError as error:

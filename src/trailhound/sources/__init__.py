@@ -1,5 +1,7 @@
 """What bytes mean: raw record to event, one file per log format."""
 
+import os
+import sys
 from functools import cache
 
 from trailhound.model.errors import TrailhoundError
@@ -40,7 +42,9 @@ def all_sources() -> tuple[Source, ...]:
     Raises:
         TrailhoundError: a package offers something that cannot be used.
     """
-    from importlib.metadata import entry_points  # noqa: PLC0415 - costs as much as the rest
+    if not _may_be_offered():
+        return SOURCES
+    from importlib.metadata import entry_points  # noqa: PLC0415 - costs more than all sources
 
     found = {source.name: source for source in SOURCES}
     for point in entry_points(group=ENTRY_POINTS):
@@ -56,3 +60,22 @@ def all_sources() -> tuple[Source, ...]:
             raise TrailhoundError(f"{point.value} offers a second source named {source.name}")
         found[source.name] = source
     return tuple(found.values())
+
+
+def _may_be_offered() -> bool:
+    """Whether an installed package may offer a source: told without `importlib.metadata`."""
+    return any(_may_offer(place or os.curdir) for place in sys.path)
+
+
+def _may_offer(place: str) -> bool:
+    if not os.path.isdir(place):
+        return os.path.exists(place)  # packages in an archive, perhaps
+    for name in os.listdir(place):
+        if name.endswith((".dist-info", ".egg-info", ".egg")):
+            try:
+                with open(os.path.join(place, name, "entry_points.txt"), "rb") as file:
+                    if ENTRY_POINTS.encode() in file.read():
+                        return True
+            except OSError:
+                continue
+    return False
