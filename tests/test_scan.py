@@ -20,11 +20,13 @@ from trailhound.model.totals import Totals
 from trailhound.pipeline import scan as scan_module
 from trailhound.pipeline import spool as spool_module
 from trailhound.pipeline import units
+from trailhound.pipeline.reading import UnitReader
 from trailhound.pipeline.rulebooks import load_rules
 from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.pipeline.tally import Tally
 from trailhound.sinks import SINKS
 from trailhound.sinks.contract import SinkOptions
+from trailhound.sources import SOURCES
 
 SECRET_READS = """title: secret read
 id: 11111111-1111-4111-8111-111111111111
@@ -282,9 +284,10 @@ def test_parts_keep_their_lines_beside_lines_that_are_split(
         lines: Counter[str] = Counter()
         tally = Tally()
         found = []
+        reader = UnitReader(plan, SOURCES)
         for unit in units.cut(files):
             # As workers give them: each item by itself.
-            made = scan_module._read_unit(unit, plan, None, lambda _: None)
+            made = scan_module._read_unit(unit, reader, None, lambda _: None)
             items = (pickle.loads(pickle.dumps(item)) for item in made)
             for item in scan_module._placed(unit, items, lines):
                 if isinstance(item, Tally):

@@ -29,7 +29,7 @@ class UnitReader:
     """Reads logs and matches their events; counts what it meets."""
 
     def __init__(self, plan: Plan, sources: tuple[Source, ...]) -> None:
-        self._plan = plan
+        self.plan = plan
         self._sources = sources
         self._sieves = {
             source.name: Sieve(source, plan.views.get((source.name, source.gate.view)))
@@ -121,7 +121,7 @@ class UnitReader:
         self._last = source.name
         self.tally.events[source.name] += sifted.plain
         self.tally.views[source.name, gate.view] += sifted.plain
-        view_plan = self._plan.views.get((source.name, gate.view))
+        view_plan = self.plan.views.get((source.name, gate.view))
         alive: list[tuple[int, Alive | None]] = [
             *sifted.candidates,
             *((index, None) for index in sifted.strangers),
@@ -140,7 +140,7 @@ class UnitReader:
                 elif event.source == source.name:
                     yield from self._verdicts(match_candidates(view_plan, rules, event))
                 else:
-                    yield from self._verdicts(match_event(self._plan, event))
+                    yield from self._verdicts(match_event(self.plan, event))
         return sifted.plain
 
     def _decode(self, decoder: Decoder, record: RawRecord) -> Iterator[Hit]:
@@ -157,7 +157,7 @@ class UnitReader:
             tally.events[item.source] += 1
             for view in item.views:
                 tally.views[item.source, view] += 1
-            yield from self._verdicts(match_event(self._plan, item))
+            yield from self._verdicts(match_event(self.plan, item))
 
     def _verdicts(self, verdicts: list[Hit | Undecided]) -> Iterator[Hit]:
         for verdict in verdicts:

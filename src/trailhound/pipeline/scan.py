@@ -88,7 +88,7 @@ def run_scan(
         units = cut(_apart(scan.files) if scan.jobs > 1 else scan.files)
         explain = _EXPLAINED_PER_RULE if not scan.explain_all else None
         if scan.jobs > 1 and len(units) > 1:
-            results = _pooled(units, scan, explain, progress)
+            results = _pooled(units, plan, scan.jobs, explain, progress)
         else:
             results = _here(units, plan, explain, progress)
         for found in _answered(plan, results, asking, explain):
@@ -147,14 +147,16 @@ def plan_for(rules: Sequence[Rule]) -> Plan:
 def _here(
     units: Sequence[Unit], plan: Plan, explain: int | None, progress: Callable[[int], None]
 ) -> Iterator[_Item]:
+    reader = UnitReader(plan, all_sources())
     for unit in units:
-        yield from _read_unit(unit, plan, explain, progress)
+        yield from _read_unit(unit, reader, explain, progress)
 
 
 def _read_unit(
-    unit: Unit, plan: Plan, explain: int | None, progress: Callable[[int], None]
+    unit: Unit, reader: UnitReader, explain: int | None, progress: Callable[[int], None]
 ) -> Iterator[_Item]:
-    reader = UnitReader(plan, all_sources())
+    plan = reader.plan
+    reader.tally = Tally()
     explained: dict[int, int] = {}
     for group in unit.groups:
         for hit in reader.read(group, progress):
@@ -179,21 +181,21 @@ def _outcomes(
 
 # --- workers -----------------------------------------------------------------------------
 
-_worker_plan: Plan | None = None
+_reader: UnitReader | None = None
 
 
-def _start_worker(rules: Sequence[Rule]) -> None:
-    global _worker_plan  # noqa: PLW0603 - a worker process has one plan, made once
+def _start_worker(reader: UnitReader) -> None:
+    global _reader  # noqa: PLW0603 - a worker process has one reader, inherited
     # Ctrl-C reaches every process of the terminal; the first one sees to the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker_plan = plan_for(rules)
+    _reader = reader
 
 
 def _work(unit: Unit, explain: int | None, folder: str) -> str:
     """Read a unit; return the file that holds what came of it, which may be a lot."""
-    assert _worker_plan is not None  # noqa: S101 - set by the initializer
+    assert _reader is not None  # noqa: S101 - set by the initializer
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        for item in _read_unit(unit, _worker_plan, explain, lambda _: None):
+        for item in _read_unit(unit, _reader, explain, lambda _: None):
             pickle.dump(item, file, protocol=pickle.HIGHEST_PROTOCOL)
     return file.name
 
@@ -209,20 +211,24 @@ def _fetched(path: str) -> Iterator[_Item]:
 
 
 def _pooled(
-    units: Sequence[Unit], scan: Scan, explain: int | None, progress: Callable[[int], None]
+    units: Sequence[Unit],
+    plan: Plan,
+    jobs: int,
+    explain: int | None,
+    progress: Callable[[int], None],
 ) -> Iterator[_Item]:
     # A scan of one process starts sooner without these.
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
     from multiprocessing import get_context  # noqa: PLC0415
 
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    # A forked worker has the plan and all modules at once; to import and to make them anew takes
+    # longer than to read 100 MB. No thread of ours holds anything that a worker needs.
     pool = ProcessPoolExecutor(
-        max_workers=min(scan.jobs, len(units)),
-        mp_context=context,
+        max_workers=min(jobs, len(units)),
+        mp_context=get_context("fork"),
         initializer=_start_worker,
-        initargs=(scan.rules.ruleset.rules,),
+        initargs=(UnitReader(plan, all_sources()),),
     )
     with tempfile.TemporaryDirectory(prefix="trailhound-") as folder:
         try:
@@ -230,7 +236,7 @@ def _pooled(
             lines: Counter[str] = Counter()
             waiting: list[tuple[Unit, Future[str]]] = []
             rest = iter(units)
-            ahead = scan.jobs * 2
+            ahead = jobs * 2
             while True:
                 while len(waiting) < ahead and (unit := next(rest, None)) is not None:
                     waiting.append((unit, pool.submit(_work, unit, explain, folder)))
