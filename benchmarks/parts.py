@@ -112,13 +112,8 @@ def speed(bench: Bench, kind: str) -> None:
             ours["all"] = bench.contestant(f"trailhound {kind}", argv)
             argv = product.inside(log, rules.folder)
             ours["inside"] = bench.contestant(f"inside {kind}", argv)
-    raced: list[tuple[peers.Peer, Path, Contestant]] = []
-    if bench.with_peers and kind not in _TEXT and rules:
-        for peer in peers.PEERS:
-            if env := peers.environment(peer, bench.say):
-                argv = peer.command(env, log, rules.folder)
-                raced.append((peer, env, bench.contestant(f"{peer.name} {kind}", argv)))
-    runners = [bench.yardstick(measured), *ours.values(), *(c for _, _, c in raced)]
+    raced = _raced(bench, log, rules) if kind not in _TEXT else []
+    runners = [bench.yardstick(measured), *ours.values(), *(r.contestant for r in raced)]
     taken = bench.race(*runners)
     size = log.stat().st_size
     scale = size / measured.stat().st_size
@@ -139,26 +134,60 @@ def speed(bench: Bench, kind: str) -> None:
         bench.add(Row(part, "the same without interpreter start and imports", ratio))
     if "own" in done:
         bench.add(base.row(part, "`trailhound scan`, built-in rules", done["own"]))
-    found = matches.read("trailhound", ours["all"].out) if "all" in done else None
-    for peer, env, contestant in raced:
-        if contestant.name not in taken:
+    _peer_rows(bench, kind, part, base, raced, taken, ours.get("all"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Raced:
+    """A peer in a race."""
+
+    peer: peers.Peer
+    env: Path
+    contestant: Contestant
+
+
+def _raced(bench: Bench, log: Path, rules: rulesets.RuleSet | None) -> list[_Raced]:
+    """Every peer that can be run, over a log."""
+    if not bench.with_peers or rules is None:
+        return []
+    return [
+        _Raced(peer, env, bench.contestant(f"{peer.name} {log.stem}", argv))
+        for peer in peers.PEERS
+        if (env := peers.environment(peer, bench.say))
+        and (argv := peer.command(env, log, rules.folder))
+    ]
+
+
+def _peer_rows(
+    bench: Bench,
+    kind: str,
+    part: str,
+    base: Yardstick,
+    raced: list[_Raced],
+    taken: dict[str, Taken],
+    ours: Contestant | None,
+) -> None:
+    """Rows of the peers: what they took and found, next to ours."""
+    rules = rulesets.for_source(kind.removesuffix("-roles"))
+    mine = taken.get(ours.name) if ours else None
+    for entry in raced:
+        if entry.contestant.name not in taken:
             continue
-        theirs = taken[contestant.name]
-        what = f"{peer.title} ({peers.version(peer, env)})"
-        seen = matches.read(peer.name, contestant.out)
-        if found is None or rules is None:
+        theirs = taken[entry.contestant.name]
+        what = f"{entry.peer.title} ({peers.version(entry.peer, entry.env)})"
+        seen = matches.read(entry.peer.name, entry.contestant.out)
+        if mine is None or ours is None or rules is None:
             bench.add(base.row(part, what, theirs, note=f"{seen.total()} matches"))
             continue
-        told, differing = matches.compare(found, seen)
+        told, differing = matches.compare(matches.read("trailhound", ours.out), seen)
         titles = rulesets.titles(rules)
-        for rule, (mine, other) in differing.items():
-            text = f"{TITLES[kind]}, *{titles.get(rule, rule)}*: we {mine}, they {other}"
-            bench.differences.setdefault(text, []).append(peer.name)
-        times = theirs.wall_s / done["all"].wall_s
+        for rule, (found, other) in differing.items():
+            text = f"{part.partition(':')[0]}, *{titles.get(rule, rule)}*: we {found}, they {other}"
+            bench.differences.setdefault(text, []).append(entry.peer.name)
+        times = theirs.wall_s / mine.wall_s
         judged: dict[str, Any] = {}
         if kind in _WITH_GOALS:
-            work = theirs.cpu_s / done["all"].cpu_s
-            judged = {"goal": "≥ 5 × ours", "met": min(times, work) >= 5}
+            judged = {"goal": "≥ 5 × ours", "met": min(times, theirs.cpu_s / mine.cpu_s) >= 5}
         bench.add(base.row(part, what, theirs, note=f"{times:.1f} × our time; {told}", **judged))
 
 
@@ -205,31 +234,33 @@ def all_dialects(bench: Bench) -> None:
         bench.add(Yardstick.of(taken, log).row(part, what, taken[ours.name], "≤ 1.0"))
 
 
-def memory(bench: Bench, size_bytes: int) -> None:
-    """Time and peak memory for one large log."""
-    rules = bench.rules("k8s")
+def large(bench: Bench, kind: str, size_bytes: int) -> None:
+    """Time and peak memory for one large log, where the start no longer counts; and the peers."""
+    rules = bench.rules(kind)
     if rules is None:
         return
-    log = datasets.path_of("k8s", size_bytes=size_bytes)
+    log = datasets.path_of(kind, size_bytes=size_bytes)
     free = shutil.disk_usage(DATA).free
     if not log.exists() and free < size_bytes * 1.3:
         bench.say(f"skipped the {size_bytes / 1e9:g} GB log: {free / 1e9:.0f} GB of disk free")
         return
-    datasets.log("k8s", size_bytes=size_bytes)
-    part = (
-        f"Large log: Kubernetes audit, {size_bytes / 1e9:g} GB, {rules.count} {rules.label} rules"
-    )
-    one = bench.contestant("large", product.command(log, rules.folder))
-    rounds = 1 if size_bytes > _HUGE_BYTES else 2
-    taken = race([bench.yardstick(log), one], rounds=rounds, say=bench.say)
-    if size_bytes > _HUGE_BYTES:
+    datasets.log(kind, size_bytes=size_bytes)
+    part = f"{TITLES[kind]}, {size_bytes / 1e9:g} GB: {rules.count} {rules.label} rules"
+    huge = size_bytes > _HUGE_BYTES
+    one = bench.contestant(f"large {kind}", product.command(log, rules.folder))
+    raced = [] if huge else _raced(bench, log, rules)
+    runners = [bench.yardstick(log), one, *(r.contestant for r in raced)]
+    taken = race(runners, rounds=1 if huge else 2, say=bench.say)
+    if huge:
         log.unlink()  # too large to keep
-    if "large" not in taken:
+    if one.name not in taken:
         return
-    single = taken["large"]
+    single = taken[one.name]
+    base = Yardstick.of(taken, log)
     note = f"{size_bytes / 1e6 / single.wall_s:.0f} MB/s"
-    bench.add(Yardstick.of(taken, log).row(part, "one core", single, "≤ 0.8", note=note))
+    bench.add(base.row(part, "`trailhound scan`, one core", single, "≤ 0.8", note=note))
     bench.add(_memory_row(part, "peak memory", single.rss_mb))
+    _peer_rows(bench, kind, part, base, raced, taken, one)
 
 
 def workers(bench: Bench) -> None:

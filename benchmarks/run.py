@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
         "rules",
         "dialects",
         "windows",
-        "memory",
+        "large",
+        "large-cloudtrail",
         "jobs",
         "first",
         "lake",
@@ -52,12 +53,13 @@ def main(argv: list[str] | None = None) -> int:
         "rules": parts.many_rules,
         "dialects": parts.all_dialects,
         "windows": windows.live_keys,
-        "memory": functools.partial(parts.memory, size_bytes=10**9),
+        "large": functools.partial(parts.large, kind="k8s", size_bytes=10**9),
+        "large-cloudtrail": functools.partial(parts.large, kind="cloudtrail", size_bytes=10**9),
         "jobs": parts.workers,
         "first": parts.first_finding,
         "lake": functools.partial(lake.hunting, events=10**7),
         "lake-huge": functools.partial(lake.hunting, events=10**8),
-        "huge": functools.partial(parts.memory, size_bytes=10**10),
+        "huge": functools.partial(parts.large, kind="k8s", size_bytes=10**10),
     }
     chosen = args.only or [name for name in names if args.huge or not name.endswith("huge")]
     begun = time.perf_counter()
