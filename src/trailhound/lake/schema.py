@@ -232,7 +232,7 @@ def row_of(arrival: Arrival) -> tuple[Any, ...]:
         views, views_exact = encode(others)
         # A view holds its documents in a list, which is no list inside a list.
         exact = exact and views_exact
-    promoted = [_promote(event.document, *field) for field in _FIELDS.get(event.source, ())]
+    promoted = _promoted(event.source, event.document)
     odd = any(value is _ODD for value in promoted)
     raw, data = arrival.raw, text.encode()
     return (
@@ -278,6 +278,16 @@ def _held(time_ns: int) -> int:
 def _is_document(event: Event, view: Iterable[Mapping[str, Any]]) -> bool:
     documents = tuple(view)
     return len(documents) == 1 and documents[0] is event.document
+
+
+def promoted_values(source: str, document: Mapping[str, Any]) -> list[Any] | None:
+    """Return the values of the columns that a source has besides; None where one is odd."""
+    values = _promoted(source, document)
+    return None if any(value is _ODD for value in values) else values
+
+
+def _promoted(source: str, document: Mapping[str, Any]) -> list[Any]:
+    return [_promote(document, *field) for field in _FIELDS.get(source, ())]
 
 
 def _promote(

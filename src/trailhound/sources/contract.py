@@ -119,4 +119,5 @@ class Source:
     gate: Gate | None = None
     """For JSON formats that deserve the fast path."""
     columns: Columns | None = None
-    """For those of which very many come; needs a gate."""
+    """For those of which very many come; needs a gate. Plain records of others are described
+    one by one."""

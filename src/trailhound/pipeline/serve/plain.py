@@ -9,18 +9,21 @@ the same: `tests/test_serve_plain.py`.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import compress, starmap
+from itertools import compress
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import orjson
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from trailhound.engine.plan import Plan
 from trailhound.intake.blocks import Block
 from trailhound.lake.json_text import inexact
-from trailhound.lake.schema import PROMOTED, column_value
+from trailhound.lake.schema import PROMOTED, column_value, promoted_values
+from trailhound.model.events import Envelope, Event
+from trailhound.model.records import Origin, Payload
 from trailhound.pipeline.sieve import Sieve
 from trailhound.sources.contract import Columns, Part, Path, Source
 
@@ -32,6 +35,8 @@ _TEXT_LIMIT = 4096
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 """Type of a field that must not be there."""
 _INTEGER = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+_CARRIES = b'"MESSAGE"'
+"""Key of journal entries, which may carry a record in JSON."""
 _GO_ESCAPES = ((b"\\u0026", b"&"), (b"\\u003c", b"<"), (b"\\u003e", b">"))
 
 
@@ -78,21 +83,16 @@ class PlainReader:
     """Reads plain records of one source."""
 
     def __init__(self, source: Source, plan: Plan) -> None:
-        """Make a reader for a source with a gate and columns, and the rules of a plan."""
-        gate, columns = source.gate, source.columns
-        assert gate is not None and columns is not None  # noqa: S101, PT018 - asked of no others
-        self._source = source.name
-        self._view = gate.view
+        """Make a reader for a source with a gate, and the rules of a plan."""
+        gate = source.gate
+        assert gate is not None  # noqa: S101 - asked of no others
         self._sieve = Sieve(source, plan.views.get((source.name, gate.view)))
         self._hash = hashlib.blake2b(source.name.encode(), digest_size=16)
-        promoted = PROMOTED.get(source.name, ())
-        layout = _Layout(columns, [path for path, _ in promoted])
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(layout.record)
-        self._time, self._time_of = columns.time, layout.reader(columns.time_reads)
-        self._same = {name: layout.reader((path,)) for name, path in columns.same.items()}
-        self._parts = [_Remembered(part, layout.reader(part.reads)) for part in columns.parts]
-        self._promoted = [layout.reader((path,)) for path, _ in promoted]
-        self._stage = layout.reader((columns.stage,)) if columns.stage else None
+        self._described: _ByColumns | _ByDocument = (
+            _ByDocument(source, gate.view)
+            if source.columns is None
+            else _ByColumns(source.name, gate.view, source.columns)
+        )
 
     def read(self, lines: Sequence[bytes]) -> Plain | None:
         """Read what is plain, and matches no rule; None where that is nothing.
@@ -106,15 +106,14 @@ class PlainReader:
             return None
         others = {index for index, _ in sifted.candidates}
         others.update(sifted.strangers)
-        at: list[int] = []
-        documents: list[bytes] = []
-        uids: list[bytes] = []
-        records: list[Any] = []
+        if _CARRIES in block.data:
+            others.update(index for index, line in enumerate(lines) if _CARRIES in line)
+        read: list[_Read] = []
+        asked = self._described.asks_documents
         loads, dumps, sort = orjson.loads, orjson.dumps, orjson.OPT_SORT_KEYS
-        for index, record in enumerate(self._decoded(block.data, lines)):
-            if record is None or index in others:
+        for index, line in enumerate(lines):
+            if index in others:
                 continue
-            line = lines[index]
             try:
                 document = loads(line)
                 text = dumps(document)
@@ -124,11 +123,82 @@ class PlainReader:
                 digest.update(dumps(document, option=sort))
             except (orjson.JSONDecodeError, orjson.JSONEncodeError):
                 continue
-            at.append(index)
-            documents.append(line if text == line else text)
-            uids.append(digest.digest())
-            records.append(record)
-        return self._columns(lines, at, documents, uids, records) if at else None
+            text, raw = (line, None) if text == line else (text, line)
+            read.append(_Read(index, text, raw, digest.digest(), document if asked else None))
+        odd = inexact([one.text for one in read])
+        if odd:
+            read = [one for index, one in enumerate(read) if index not in odd]
+        return self._described.columns(block.data, lines, read) if read else None
+
+
+class _Read(NamedTuple):
+    """A record that says nothing but what its document says."""
+
+    at: int
+    text: bytes
+    raw: bytes | None
+    uid: bytes
+    document: dict[str, Any] | None
+
+
+class _ByColumns:
+    """Describes records by fields that one decoder reads of all of them."""
+
+    asks_documents = False
+
+    def __init__(self, source: str, view: str, columns: Columns) -> None:
+        self._source = source
+        self._view = view
+        promoted = PROMOTED.get(source, ())
+        layout = _Layout(columns, [path for path, _ in promoted])
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(layout.record)
+        self._time, self._time_of = columns.time, layout.reader(columns.time_reads)
+        self._same = {name: layout.reader((path,)) for name, path in columns.same.items()}
+        self._parts = [_Remembered(part, layout.reader(part.reads)) for part in columns.parts]
+        self._promoted = [layout.reader((path,)) for path, _ in promoted]
+        self._stage = layout.reader((columns.stage,)) if columns.stage else None
+
+    def columns(self, data: bytes, lines: Sequence[bytes], read: Sequence[_Read]) -> Plain | None:
+        """Return the columns of records; those whose fields are of other kinds are left out.
+
+        Args:
+            data: all lines.
+            lines: each of them.
+            read: the records, which are some of the lines.
+        """
+        decoded = self._decoded(data, lines)
+        pairs = [(one, record) for one in read if (record := decoded[one.at]) is not None]
+        times = [self._time(*self._time_of(record)) for _, record in pairs]
+        if None in times:
+            pairs = [pair for pair, at_ns in zip(pairs, times, strict=True) if at_ns is not None]
+            times = [time_ns for time_ns in times if time_ns is not None]
+        records = [record for _, record in pairs]
+        if not records:
+            return None
+        same = {
+            name: [value or "" for value in map(ask, records)] for name, ask in self._same.items()
+        }
+        stages = [stage or "" for stage in map(self._stage, records)] if self._stage else []
+        plain = Plain(
+            self._source,
+            self._view,
+            [one.at for one, _ in pairs],
+            [one.uid for one, _ in pairs],
+            {"time_ns": times, **same},
+            [one.text for one, _ in pairs],
+            [one.raw for one, _ in pairs],
+            [list(map(ask, records)) for ask in self._promoted],
+            stages or [""] * len(records),
+        )
+        for part in self._parts:
+            plain.envelope |= zip(part.names, part.columns(records), strict=True)
+        if any(max(map(len, column)) > _TEXT_LIMIT for column in same.values()):
+            long = [
+                any(len(text) > _TEXT_LIMIT for text in row)
+                for row in zip(*same.values(), strict=True)
+            ]
+            plain = plain.without(long)
+        return plain if plain.at else None
 
     def _decoded(self, data: bytes, lines: Sequence[bytes]) -> Sequence[Any]:
         """Decode the fields of each line; None for one whose fields are of other kinds."""
@@ -146,48 +216,56 @@ class PlainReader:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
 
-    def _columns(
-        self,
-        lines: Sequence[bytes],
-        at: list[int],
-        documents: list[bytes],
-        uids: list[bytes],
-        records: list[Any],
-    ) -> Plain | None:
-        odd = inexact(documents)
-        time_of, time = self._time_of, self._time
-        times = list(starmap(time, map(time_of, records)))
-        odd.update(index for index, time_ns in enumerate(times) if time_ns is None)
-        same = {
-            name: [value or "" for value in map(read, records)] for name, read in self._same.items()
-        }
-        for column in same.values():
-            if max(map(len, column)) > _TEXT_LIMIT:
-                odd.update(i for i, value in enumerate(column) if len(value) > _TEXT_LIMIT)
-        plain = Plain(
-            self._source,
-            self._view,
-            at,
-            uids,
-            {"time_ns": times, **same},
-            documents,
-            [
-                None if text is line else line
-                for text, line in zip(documents, (lines[index] for index in at), strict=True)
-            ],
-            [list(map(read, records)) for read in self._promoted],
-            list(map(self._stage, records)) if self._stage else [],
-        )
-        if odd:
-            flags = [index in odd for index in range(len(at))]
-            plain = plain.without(flags)
-            records = [record for record, is_odd in zip(records, flags, strict=True) if not is_odd]
-            if not records:
-                return None
-        plain.stages = [stage or "" for stage in plain.stages] or [""] * len(records)
-        for part in self._parts:
-            plain.envelope |= zip(part.names, part.columns(records), strict=True)
+
+class _ByDocument:
+    """Describes records as their source does, one by one."""
+
+    asks_documents = True
+
+    def __init__(self, source: Source, view: str) -> None:
+        self._source = source.name
+        self._view = view
+        self._reader = source.reader()
+
+    def columns(self, _data: bytes, _lines: Sequence[bytes], read: Sequence[_Read]) -> Plain | None:
+        """Return the columns of records that are one event each, with nothing to say of it."""
+        plain = Plain(self._source, self._view, [], [], {}, [], [], [], [])
+        envelopes: list[Envelope] = []
+        promoted: list[list[Any]] = []
+        for one in read:
+            envelope = self._envelope(one.document or {})
+            fields = promoted_values(self._source, one.document or {})
+            if envelope is None or fields is None:
+                continue
+            envelopes.append(envelope)
+            promoted.append(fields)
+            plain.at.append(one.at)
+            plain.uids.append(one.uid)
+            plain.documents.append(one.text)
+            plain.raws.append(one.raw)
+        if not envelopes:
+            return None
+        names = Envelope.__struct_fields__
+        rows = zip(*map(astuple, envelopes), strict=True)
+        for name, column in zip(names, rows, strict=True):
+            plain.envelope[name] = [
+                value if name == "time_ns" else column_value(value) for value in column
+            ]
+        plain.promoted = [list(column) for column in zip(*promoted, strict=True)]
+        plain.stages = [""] * len(envelopes)
         return plain
+
+    def _envelope(self, document: dict[str, Any]) -> Envelope | None:
+        try:
+            items = list(self._reader.read(Payload(Origin("", 0), document=document)))
+        except Exception:  # a bug in a source: the exact way says so
+            return None
+        if len(items) != 1 or not isinstance(event := items[0], Event) or event.notes:
+            return None
+        held = event.views.get(self._view, ())
+        if len(event.views) != 1 or len(held) != 1 or held[0] is not document:
+            return None
+        return event.envelope if event.document is document else None
 
 
 class _Remembered:

@@ -43,11 +43,9 @@ class PlainReading:
     """
 
     def __init__(self, sources: Iterable[Source], plan: Plan) -> None:
-        """Make readers for the sources that can be read by columns, and the rules of a plan."""
+        """Make readers for the sources that have a gate, and the rules of a plan."""
         self._readers = {
-            source.name: PlainReader(source, plan)
-            for source in sources
-            if source.gate is not None and source.columns is not None
+            source.name: PlainReader(source, plan) for source in sources if source.gate is not None
         }
         self._source: dict[str, str] = {}
         self._rests: dict[str, int] = {}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from trailhound.engine.watch.contract import Sighting, Stage
+from trailhound.lake.schema import PROMOTED
 from trailhound.model.events import Event
 from trailhound.model.records import Origin
 from trailhound.pipeline.serve.plain import Plain
@@ -62,24 +63,32 @@ def plain_sightings(
     """Yield what `sighting` would of plain records.
 
     Args:
-        plain: the records; they tell of stages.
+        plain: the records.
         paths: who sent each.
         numbers: of each in the queue.
         repeats: whether each was there before.
         received_ns: when they arrived, UTC nanoseconds.
     """
+    envelope, none = plain.envelope, [""] * len(numbers)
+    if plain.source == "k8s_audit":
+        kinds, requests = envelope["target_type"], envelope["request_uid"]
+    elif plain.source == "cloudtrail":
+        services = [path for path, _ in PROMOTED["cloudtrail"]].index(("eventSource",))
+        kinds, requests = [kind or "" for kind in plain.promoted[services]], none
+    else:
+        kinds, requests = envelope["action"], none
+    devices = envelope.get("device", none)
     senders = {path: _sender(path) for path in set(paths)}
-    kinds = {kind: _cut(kind) for kind in set(plain.envelope["target_type"])}
+    cut = {text: _cut(text) for text in {*kinds, *devices}}
     columns = zip(
-        *(paths, numbers, repeats, plain.stages),
-        *(plain.envelope[name] for name in ("target_type", "time_ns", "request_uid")),
+        *(paths, numbers, repeats, plain.stages, kinds, requests, devices, envelope["time_ns"]),
         strict=True,
     )
-    for path, number, repeat, stage, kind, time_ns, request in columns:
+    for path, number, repeat, stage, kind, request, device, time_ns in columns:
         yield Sighting(
             source=plain.source,
-            sender=senders[path],
-            kind=kinds[kind],
+            sender=cut[device] or senders[path],
+            kind=cut[kind],
             time_ns=time_ns,
             arrived_ns=received_ns,
             origin=Origin(path, number),
