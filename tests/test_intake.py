@@ -850,6 +850,13 @@ def test_binary_files_are_told(name: str, tmp_path: Path) -> None:
     assert (1, BINARY) in failures(read(path))
 
 
+def test_of_a_journal_it_is_told_how_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "system.journal"
+    path.write_bytes(BINARIES["journal"])
+    first = next(item for item in read(path) if isinstance(item, ParseFailure))
+    assert "journalctl -o json" in first.detail
+
+
 @pytest.mark.parametrize("name", TEXTS_WITH_ZEROS)
 def test_zeros_alone_do_not_make_a_log_binary(name: str, tmp_path: Path) -> None:
     path = tmp_path / "file"

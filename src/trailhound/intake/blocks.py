@@ -18,6 +18,8 @@ _SCENT_BYTES = 4 * 1024
 _READ_AGAIN_BYTES = 8 * 1024 * 1024
 """What is read again behind broken documents of one file, before its lines are taken singly."""
 _MARK = b"\xef\xbb\xbf"
+_JOURNAL = b"LPKSHHRH"
+"""Signature of a file of systemd-journald (systemd, "Journal File Format", Header)."""
 # Everything below a space but TAB, CR, ESC and the separator of enriched auditd records.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1a\x1c\x1e\x1f\x7f]")
 
@@ -110,6 +112,8 @@ def blocks(
         stream.give_back(head[len(_MARK) :])
     if _is_binary(head):
         detail = "it is no text; what no source knows in it is not counted line by line"
+        if head.startswith(_JOURNAL):
+            detail = "a journal of systemd: read it with `journalctl -o json | trailhound scan -`"
         yield ParseFailure(Origin(path, 1), BINARY, detail)
     line = 1
     budget = _READ_AGAIN_BYTES
