@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,7 +205,7 @@ def test_a_query_is_interrupted_without_a_stack_trace(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trailhound.cli.main"]
     lake = ("--lake", str(tmp_path / "lake"))
     subprocess.run([*command, "lake", "ingest", AUTH, *lake], check=True, capture_output=True)
-    endless = "SELECT count(*) FROM range(10000000) a, range(10000000) b, range(10000000) c"
+    endless = "SELECT count(*) FROM range(1000000000000)"
     hunt = subprocess.Popen([*command, "hunt", *lake, "--sql", endless], stderr=subprocess.PIPE)
     time.sleep(3)  # the query has to have begun; before, the interrupt is Python's own
     hunt.send_signal(signal.SIGINT)
@@ -245,6 +247,15 @@ def test_the_cache_helps_and_never_harms(run, tmp_path: Path) -> None:
     left = set((tmp_path / "cache" / "trailhound").iterdir())
     run(*mine, "--no-cache")
     assert set((tmp_path / "cache" / "trailhound").iterdir()) == left
+
+
+def test_a_cache_that_does_not_fit_on_the_disk_leaves_nothing_behind(run, tmp_path: Path) -> None:
+    small = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1000, 1000))
+    assert run("rules", "list", preexec_fn=small).returncode == 0
+    assert list((tmp_path / "cache" / "trailhound").iterdir()) == []
+    out = tmp_path / "out.json"
+    full = run("scan", AUTH, "--json", "-o", out, preexec_fn=small)
+    assert (full.returncode, full.stderr) == (2, f"trailhound: {out}: File too large\n")
 
 
 def test_rules_can_be_listed_checked_and_explained(run, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING, TextIO
 
 from trailhound.cli.console import (
     EXIT_FINDINGS,
@@ -30,6 +31,9 @@ from trailhound.model.levels import Level
 from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.sinks import SINKS
 from trailhound.sinks.contract import SinkOptions
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _AGGREGATING = ("table", "markdown")
 _WORTH_A_WORKER_BYTES = 24 * 1024 * 1024
@@ -154,11 +158,22 @@ def _opened(path: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        stream = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
+        stream = TextIOWrapper(BufferedWriter(_Named(path, "w")), encoding="utf-8", newline="")
     except OSError as error:
         raise TrailhoundError(f"cannot write {path}: {error.strerror}") from None
     with stream:
         yield stream
+
+
+class _Named(FileIO):
+    """A file that names itself where it cannot be written: on a full disk."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self.name
+            raise
 
 
 def _level(text: str) -> Level:

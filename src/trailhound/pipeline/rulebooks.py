@@ -267,8 +267,13 @@ def _store(place: Path, data: bytes) -> None:
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
-            file.write(data)
-        os.replace(file.name, place)
+            try:
+                file.write(data)
+                file.flush()
+                os.replace(file.name, place)
+            except OSError:  # a full disk: what is begun would lie there for good
+                os.unlink(file.name)
+                raise
         caches = sorted(place.parent.glob("rules-*.json"), key=lambda p: p.stat().st_mtime)
         for old in caches[:-_CACHES_KEPT]:
             old.unlink()
