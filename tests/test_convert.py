@@ -161,7 +161,9 @@ def test_the_ir_is_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_users_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "rules", "convert", "no such rule", "--to", "sigma")
-    assert (code, "no rule with the title or id 'no such rule'" in err) == (2, True)
+    assert (code, "no rule file, title or id 'no such rule'" in err) == (2, True)
+    code, _, err = run(capsys, "rules", "convert", "Priviledged container", "--to", "sigma")
+    assert (code, "; there is 'Privileged container created'" in err) == (2, True)
     broken = tmp_path / "broken.yml"
     broken.write_text("title: x\nlogsource: {product: test}\ndetection: 1\n")
     code, _, err = run(capsys, "rules", "convert", str(broken), "--to", "sigma")

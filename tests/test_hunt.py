@@ -92,7 +92,7 @@ def test_rules_by_name_with_what_they_count(folder: Path) -> None:
     hunted: list[Finding] = []
     hunt_rules(Lake(folder), some, Times(), hunted.append)
     assert {finding.rule.title for finding in hunted} == {_windowed()}
-    with pytest.raises(TrailhoundError, match="no rule with the title or id"):
+    with pytest.raises(TrailhoundError, match="no rule file, title or id"):
         chosen(loaded(), ["nope"])
 
 

@@ -17,12 +17,13 @@ from trailhound.dialects.contract import Dialect, Placeholders, RuleFile
 from trailhound.dialects.sigma.places import placed
 from trailhound.model.errors import TrailhoundError
 from trailhound.rules.book import RuleBook, RuleSet, dump_books, link, load_books
-from trailhound.rules.ir import RuleError
+from trailhound.rules.ir import Rule, RuleError
 
 _SIZE_LIMIT = 8 * 1024 * 1024
 _SIBLINGS_LIMIT = 64
 """Files that one rule file may name, those they name included."""
 _CACHES_KEPT = 12
+_ALIKE_SHOWN = 3
 BUILTIN = Path(trailhound.content.__file__).parent
 """Folder of the rules that come with Trailhound."""
 
@@ -89,7 +90,9 @@ def chosen(loaded: LoadedRules, names: Sequence[str], paths: Sequence[str] = ())
     for name in names:
         found = [r for r in rules if name.lower() in (r.info.uid.lower(), r.info.title.lower())]
         if not found:
-            raise TrailhoundError(f"there is no rule with the title or id {name!r}")
+            raise TrailhoundError(
+                f"there is no rule file, title or id {name!r}{_alike(name, rules)}"
+            )
         kept |= {rule.info.uid: msgspec.structs.replace(rule, silent=False) for rule in found}
     by_uid = {rule.info.uid: rule for rule in rules}
     waiting = list(kept.values())
@@ -102,6 +105,17 @@ def chosen(loaded: LoadedRules, names: Sequence[str], paths: Sequence[str] = ())
     ordered = tuple(kept[rule.info.uid] for rule in rules if rule.info.uid in kept)
     counts = Counter(rule.info.dialect for rule in ordered)
     return LoadedRules(replace(loaded.ruleset, rules=ordered), dict(counts))
+
+
+def _alike(name: str, rules: Sequence[Rule]) -> str:
+    """Return titles that hold a name, or are written like it, as the end of a message."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
+    titles = {rule.info.title.lower(): rule.info.title for rule in rules if not rule.silent}
+    holding = [title for title in titles if name.lower() in title]
+    found = dict.fromkeys((*holding, *get_close_matches(name.lower(), titles)))
+    shown = [repr(titles[title]) for title in found][:_ALIKE_SHOWN]
+    return f"; there is {', '.join(shown)}" if shown else ""
 
 
 def cache_folder() -> Path:
