@@ -47,6 +47,7 @@ from trailhound.sinks.wording import (
     check_first,
     duration,
     explanation_line,
+    identity,
     places,
     rfc3339,
     size,
@@ -767,6 +768,23 @@ def test_who() -> None:
     assert who("root", "") == "root"
     assert who("", "") == "unknown"
     assert who("", "alice") == "alice as an unknown identity"
+
+
+@pytest.mark.parametrize(
+    ("envelope", "told"),
+    [
+        ({"actor_name": "root", "device": "web-1"}, "root on web-1"),
+        ({"actor_name": "root", "invoked_by": "deploy"}, "deploy as root"),
+        ({"actor_name": "root", "invoked_by": "ana", "device": "web-1"}, "ana as root on web-1"),
+        ({"actor_name": "system:admin", "invoked_by": "ana"}, "ana as system:admin"),
+        ({"actor_name": "role/session", "invoked_by": "arn:aws:iam::1:role/role"}, "role/session"),
+        ({"device": "web-1"}, "somebody on web-1"),
+        ({"src_ip": "192.0.2.7", "device": "web-1"}, "somebody at 192.0.2.7"),
+        ({}, ""),
+    ],
+)
+def test_identity(envelope: dict[str, str], told: str) -> None:
+    assert identity(finding(rule(), event(**envelope))) == told
 
 
 def test_places_join_neighbours_and_keep_the_last() -> None:

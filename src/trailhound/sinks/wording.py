@@ -106,11 +106,13 @@ def who(actor: str, invoked_by: str) -> str:
 def identity(finding: Finding) -> str:
     """Return the actor, with the place where a bare name could be anybody's: `root on web-1`.
 
-    Where no actor is known, the place alone says more than nothing: `somebody on web-1`.
+    Who stands behind a name comes first: `deploy as root`. Where no actor is known, the place
+    alone says more than nothing: `somebody on web-1`.
     Names with a separator in them (`system:serviceaccount:…`, `role/session`) say themselves
     where they belong.
     """
-    actor = finding.actor
+    lead = subject(finding).invoked_by
+    actor = who(finding.actor, lead) if lead and not set(":/") & set(lead) else finding.actor
     if not actor and (address := source_ip(finding)):
         return f"somebody at {address}"
     device = next((e.envelope.device for e in reversed(finding.events) if e.envelope.device), "")
