@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 import duckdb
 from msgspec import Struct
 
+from trailhound.lake.interrupting import interruptible
 from trailhound.lake.lake import Lake, relation
 from trailhound.lake.prelude import PRELUDE
 from trailhound.lake.quoting import identifier, literal
@@ -47,18 +48,29 @@ def ask(lake: Lake, query: str, *, seconds: float | None = None) -> Answer:
         TrailhoundError: it is no query, or fails, or takes too long.
     """
     db = duckdb.connect()
+    late = Event()
+
+    def give_up() -> None:
+        late.set()
+        db.interrupt()
+
+    timer = Timer(seconds, give_up) if seconds is not None else None
     try:
         statements = db.extract_statements(query)
         if len(statements) != 1 or statements[0].type not in _ASKS:
             raise TrailhoundError("one SELECT is asked for; the lake is only read")
         _set_up(db, lake)
-        timer = Timer(seconds, db.interrupt) if seconds is not None else None
         if timer is not None:
             timer.daemon = True
             timer.start()
-        found = db.execute(statements[0])
+        with interruptible(db):
+            found = db.execute(statements[0])
         names = tuple(column[0] for column in found.description or ())
         return Answer(names, _rows(db, timer))
+    except duckdb.InterruptException:
+        if not late.is_set():
+            raise KeyboardInterrupt from None
+        raise TrailhoundError(f"the query took longer than {seconds:g} s") from None
     except duckdb.Error as error:
         raise TrailhoundError(f"the query fails: {_told(error)}") from None
 
