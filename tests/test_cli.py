@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -160,10 +159,11 @@ def test_standard_input_is_read(run, tmp_path: Path) -> None:
 def test_a_named_pipe_is_read_to_its_end_and_waiting_for_it_is_told(run, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with ThreadPoolExecutor() as pool:
-        written = pool.submit(pipe.write_bytes, AUTH.read_bytes())
-        done = run("scan", pipe, "--json")
-        assert written.result(timeout=60)
+    with subprocess.Popen(["cp", str(AUTH), str(pipe)]) as writer:
+        try:
+            done = run("scan", pipe, "--json")
+        finally:
+            writer.kill()
     assert done.returncode == 0
     assert json.loads(done.stdout)["totals"]["events"]["linux_auth"] > 1000
     assert done.stderr == (
@@ -209,10 +209,15 @@ def test_a_query_is_interrupted_without_a_stack_trace(tmp_path: Path) -> None:
         "SELECT count(*) FROM events a, events b, events c, events d "
         "WHERE a.raw < b.raw AND b.raw < c.raw AND c.raw < d.raw"
     )
-    hunt = subprocess.Popen([*command, "hunt", *lake, "--sql", endless], stderr=subprocess.PIPE)
-    time.sleep(3)  # the query has to have begun; before, the interrupt is Python's own
-    hunt.send_signal(signal.SIGINT)
-    _, told = hunt.communicate(timeout=60)
+    with subprocess.Popen(
+        [*command, "hunt", *lake, "--sql", endless], stderr=subprocess.PIPE
+    ) as hunt:
+        try:
+            time.sleep(3)  # the query has to have begun; before, the interrupt is Python's own
+            hunt.send_signal(signal.SIGINT)
+            _, told = hunt.communicate(timeout=60)
+        finally:
+            hunt.kill()
     assert (hunt.returncode, told) == (130, b"trailhound: interrupted\n")
 
 
