@@ -341,7 +341,9 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert code == 1
     assert "\x1b" not in out
     code, out, _ = run(capsys, "hunt", *lake, "mallory", "--json")
-    assert [event["document"] for event in json.loads(out)] == [HOSTILE]
+    (event,) = json.loads(out)
+    assert event["document"] == HOSTILE
+    assert event["target"] == "pods x\ny/=cmd()", "as in findings"
     code, out, _ = run(capsys, "hunt", *lake, "mallory", "--count")
     assert (code, out) == (0, "1\n")
     code, out, _ = run(capsys, "hunt", *lake, "--sql", "SELECT 1 AS n", "--json")

@@ -9,7 +9,7 @@ from trailhound.model.events import Event
 from trailhound.sinks.encode import json_text
 from trailhound.sinks.escape import csv_cell, cut, visible
 from trailhound.sinks.native import outcome_word
-from trailhound.sinks.wording import rfc3339
+from trailhound.sinks.wording import rfc3339, target
 
 FORMATS = ("table", "json", "ndjson", "csv")
 EVENT_COLUMNS = ("time", "source", "actor", "action", "target", "outcome", "src_ip", "record")
@@ -27,17 +27,12 @@ _BAR_CHARACTERS = 40
 def event_row(event: Event) -> tuple[str, ...]:
     """Return an event as a row of `EVENT_COLUMNS`."""
     envelope = event.envelope
-    target = "/".join(
-        part
-        for part in (envelope.target_type, envelope.target_namespace, envelope.target_name)
-        if part
-    )
     return (
         rfc3339(envelope.time_ns) or "",
         event.source,
         envelope.actor_name,
         envelope.action,
-        target,
+        target(envelope),
         outcome_word(envelope.outcome),
         envelope.src_ip,
         str(event.origins[0]),
