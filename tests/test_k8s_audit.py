@@ -115,10 +115,10 @@ def test_public_rules_find_their_fields(tmp_path: Path) -> None:
     rules = load_rules([str(RULES / "audit")], builtin=False, placeholders={}, cache=None)
     assert len(rules.ruleset.rules) == 16
     hits = set()
-    for rule in rules.ruleset.rules:
+    every = coverage_against(rules.ruleset.rules, [InputFile(str(log), log.stat().st_size)])
+    for rule, found in zip(rules.ruleset.rules, every, strict=True):
         (view,) = (view for view in coverage(rule) if view.source == "k8s_audit")
         assert all(field.known for field in view.fields), rule.info.path
-        found = coverage_against(rule, [InputFile(str(log), log.stat().st_size)])
         (counted,) = (view for view in found if view.source == "k8s_audit")
         if counted.matches:
             hits.add(Path(rule.info.path).stem)

@@ -235,7 +235,7 @@ def test_a_scan_takes_the_year_from_the_time_of_each_file(tmp_path: Path, suffix
     dated = {(Path(e.origins[0].path).name, times([e])[0][:4]) for e in events}
     years = {"auth.log": "2021", "auth.log.1": "2021", "one.json": "2019"}
     assert dated == {(name + suffix, year) for name, year in years.items()}
-    counts = coverage_against(rules.ruleset.rules[0], files)
+    (counts,) = coverage_against(rules.ruleset.rules, files)
     assert [view.matches for view in counts] == [3]
 
 

@@ -180,13 +180,13 @@ def _explain(options: argparse.Namespace) -> int:
     rules = _named(options.rule, loaded)
     titles = {rule.info.uid: rule.info.title for rule in loaded.ruleset.rules}
     files = find_inputs(options.against)
+    if files:
+        with progress_bar("reading", files, wanted=True) as progress:
+            found = coverage_against(rules, files, progress)
+    else:
+        found = [coverage(rule) for rule in rules]
     reports = []
-    for rule in rules:
-        if files:
-            with progress_bar("reading", files, wanted=True) as progress:
-                views = coverage_against(rule, files, progress)
-        else:
-            views = coverage(rule)
+    for rule, views in zip(rules, found, strict=True):
         if options.json:
             reports.append({**_summary(rule), "views": msgspec.to_builtins(views)})
         else:

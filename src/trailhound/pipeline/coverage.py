@@ -71,62 +71,71 @@ def coverage(rule: Rule) -> list[ViewCoverage]:
 
 
 def coverage_against(
-    rule: Rule,
+    rules: Sequence[Rule],
     files: Sequence[InputFile],
     progress: Callable[[int], None] = lambda _: None,
-) -> list[ViewCoverage]:
-    """The same, with counts of how often each field stands in the events of a log."""
-    views = coverage(rule)
-    if rule.predicate is None:
-        return views
-    wanted = {(view.source, view.view): view for view in views}
-    checks = {
-        (view.source, view.view): [
-            presence(Field(entry.path, (tuple(entry.path.split(".")),)))
-            if "[]" not in entry.path and entry.path != _WHOLE
-            else None
-            for entry in view.fields
-        ]
-        for view in views
-    }
-    matches = matcher(rule.predicate)
-    documents: Counter[tuple[str, str]] = Counter()
-    hits: Counter[tuple[str, str]] = Counter()
-    present: Counter[tuple[str, str, int]] = Counter()
+) -> list[list[ViewCoverage]]:
+    """The same for each rule, with counts of how often each field stands in the events of logs.
+
+    The logs are read once, whatever the number of rules: standard input cannot be read again.
+    """
+    counts = [_Count(rule) for rule in rules]
     for event in _events(files, progress):
+        for count in counts:
+            count.take(event)
+    return [count.views() for count in counts]
+
+
+class _Count:
+    """What the events of logs hold of the fields of one rule."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._views = {(view.source, view.view): view for view in coverage(rule)}
+        self._checks = {
+            key: [
+                presence(Field(entry.path, (tuple(entry.path.split(".")),)))
+                if "[]" not in entry.path and entry.path != _WHOLE
+                else None
+                for entry in view.fields
+            ]
+            for key, view in self._views.items()
+        }
+        self._matches = matcher(rule.predicate) if rule.predicate is not None else lambda _: False
+        self._documents: Counter[tuple[str, str]] = Counter()
+        self._hits: Counter[tuple[str, str]] = Counter()
+        self._present: Counter[tuple[str, str, int]] = Counter()
+
+    def take(self, event: Event) -> None:
+        """Count an event."""
         for view, held in event.views.items():
             key = (event.source, view)
-            if key not in wanted:
+            if key not in self._views:
                 continue
             for document in held:
-                documents[key] += 1
-                for number, check in enumerate(checks[key]):
-                    present[*key, number] += bool(check and check(document))
+                self._documents[key] += 1
+                for number, check in enumerate(self._checks[key]):
+                    self._present[*key, number] += bool(check and check(document))
                 try:
-                    hits[key] += matches(document)
+                    self._hits[key] += self._matches(document)
                 except GaveUp:
                     continue
-    return [
-        ViewCoverage(
-            view.source,
-            view.view,
-            view.logsource,
-            tuple(
-                FieldCoverage(
-                    entry.name,
-                    entry.path,
-                    entry.known,
-                    entry.description,
-                    entry.computed,
-                    present[*key, number] if checks[key][number] else None,
-                )
-                for number, entry in enumerate(view.fields)
-            ),
-            documents[key],
-            hits[key],
-        )
-        for key, view in wanted.items()
-    ]
+
+    def views(self) -> list[ViewCoverage]:
+        """Return what was counted."""
+        return [
+            structs.replace(
+                view,
+                fields=tuple(
+                    structs.replace(entry, present=self._present[*key, number])
+                    if self._checks[key][number]
+                    else entry
+                    for number, entry in enumerate(view.fields)
+                ),
+                documents=self._documents[key],
+                matches=self._hits[key],
+            )
+            for key, view in self._views.items()
+        ]
 
 
 def _events(files: Sequence[InputFile], progress: Callable[[int], None]) -> Iterator[Event]:
