@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,9 @@ from trailhound.sinks.wording import plural
 
 if TYPE_CHECKING:
     from trailhound.pipeline.coverage import FieldCoverage, ViewCoverage
+
+_WIDTH = 96
+"""Of what a rule says of itself, in characters."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -233,6 +237,11 @@ def _summary(rule: Rule) -> dict[str, Any]:
 def _print_rule(rule: Rule, views: Sequence["ViewCoverage"], titles: Mapping[str, str]) -> None:
     print(f"{visible(rule.info.title)}  [{rule.info.level.label}]")
     print(f"  {visible(rule.info.path)}:{rule.info.line}  id {visible(rule.info.uid)}")
+    for paragraph in rule.info.description.splitlines():
+        for line in wrap(visible(paragraph), _WIDTH):
+            print(f"  {line}")
+    if rule.info.tags:
+        print(f"  tags {visible(', '.join(rule.info.tags))}")
     if not rule.enabled:
         print("  switched off in its file: it never runs")
     for note in rule.notes:

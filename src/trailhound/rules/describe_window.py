@@ -114,4 +114,8 @@ def _metric(metric: Metric) -> str:
 
 
 def _time(span_ns: int) -> str:
-    return f"{span_ns / 1e9:g} s"
+    seconds = span_ns / 1e9
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
