@@ -9,6 +9,7 @@ import functools
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from time import process_time
 from typing import NamedTuple
 
 from trailhound.engine.gates import Candidate
@@ -32,8 +33,14 @@ _COST_OF_SUSPECT = 50
 _SIGNATURES_LIMIT = 1000
 _UNPROVEN_LIMIT = 8
 """After so many blocks in a row that cannot be proven plain, the search rests."""
-_LARGEST_BYTES = 4 * 1024 * 1024
-"""Of a longer line that repeats keys, the exact path does not read every value by itself."""
+_LARGEST_BYTES = 512 * 1024
+"""Of a line of several MB that repeats keys, the exact path does not read every value by itself."""
+_SHORTEST_BYTES = 100
+"""Lines that are shorter on average are no records of a format that is searched."""
+_STRAIN_S = 4e-3
+"""What the parser may take for a block, processor time; it needs a fiftieth of that. It begins
+anew behind each document that it leaves to `json` (`1e999`, half a character), so a block of
+nothing else takes it a thousand times as long."""
 _NAN: Pattern = rb"[:\[, \t\r]-?(?:nan|inf|infinity)[ \t\r,}\]]"
 """What the parser takes for a number, in any spelling; of JSON it is none."""
 _UNEVEN: tuple[Pattern, ...] = (rb"[^}]\n", rb"\n[^{]")
@@ -86,7 +93,7 @@ class Prefilter:
         found = self._search.find(block) if self._proof.holds(block) else None
         if found is None:
             self._unproven += 1
-            if self._unproven > _UNPROVEN_LIMIT:
+            if self._unproven > _UNPROVEN_LIMIT or self._proof.strained:
                 self._rest()
             return None
         self._unproven = 0
@@ -300,16 +307,26 @@ class _Proof:
         self._parse = loads_many
         self._pointers = ["".join(map(_pointer, path)) for path in gate.signature]
         self._known: set[tuple[object, ...]] = set()
+        self.strained = False
+        """Whether the last block took far too long, so that more of them had better not come."""
 
     def holds(self, block: Block) -> bool:
         """Whether it is so; if then each line end stands between objects, one is on each line."""
         data = block.data
-        if data[:1] != b"{" or len(data) > _LARGEST_BYTES:
+        self.strained = False
+        if data[:1] != b"{" or not len(block.ends) * _SHORTEST_BYTES <= len(data) <= _LARGEST_BYTES:
             return False
+        begun = process_time()
         try:
             found = list(self._parse(data, fields=self._pointers, format="lines"))
-            return len(found) == len(block.ends) and self._are_known(set(found))
-        except (ValueError, RecursionError, TypeError):  # the last for lists and objects
+        except (ValueError, RecursionError):
+            return False
+        self.strained = process_time() - begun > _STRAIN_S
+        if self.strained or len(found) != len(block.ends):
+            return False
+        try:
+            return self._are_known(set(found))
+        except TypeError:  # a list or an object
             return False
 
     def _are_known(self, signatures: set[tuple[object, ...]]) -> bool:
