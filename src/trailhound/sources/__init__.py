@@ -68,10 +68,14 @@ def _may_be_offered() -> bool:
 
 
 def _may_offer(place: str) -> bool:
-    if not os.path.isdir(place):
-        return os.path.exists(place)  # packages in an archive, perhaps
-    for name in os.listdir(place):
-        if name.endswith((".dist-info", ".egg-info", ".egg")):
+    if os.path.isfile(place):
+        return True  # packages in an archive, perhaps
+    try:
+        names = os.listdir(place)
+    except OSError:  # not there, or not ours to look into
+        return False
+    for name in names:
+        if name.lower().endswith(("dist-info", "egg-info")):
             try:
                 with open(os.path.join(place, name, "entry_points.txt"), "rb") as file:
                     if ENTRY_POINTS.encode() in file.read():
