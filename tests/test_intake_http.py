@@ -10,10 +10,14 @@ import hmac
 import json
 import subprocess
 import sys
+import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import aiohttp
 import elasticsearch
@@ -132,6 +136,88 @@ def test_what_swells_is_refused(encoding: str, monkeypatch: pytest.MonkeyPatch) 
     packed = PACK[encoding](b"\0" * 30_000_000)
     status, _, taken, _ = exchange("/ingest", packed, {"Content-Encoding": encoding})
     assert (status, taken.data) == (413, [])
+
+
+def test_a_bomb_is_refused_long_before_the_limit() -> None:
+    whole = (EVENT + b"\n") * 100_000  # what repeats itself is no bomb below 8 MB
+    few = whole[: 4_000_000 // (len(EVENT) + 1) * (len(EVENT) + 1)]
+    headers = {"Content-Encoding": "gzip"}
+    status, _, taken, _ = exchange("/ingest", gzip.compress(few), headers)
+    assert (status, set(taken.data)) == (200, {EVENT})
+    bomb = gzip.compress(b"\0" * 60_000_000)
+    assert len(bomb) < 100_000
+    status, said, taken, _ = exchange("/ingest", bomb, headers)
+    assert (status, taken.data) == (413, [])
+    assert b"60000000" not in said
+
+
+@pytest.mark.parametrize(
+    ("path", "packed", "headers"),
+    [
+        ("/ingest", gzip.compress(EVENT), {"Content-Encoding": "gzip"}),
+        ("/ingest", gzip.compress(EVENT), {}),
+        ("/v1/logs", gzip.compress(b'{"resourceLogs":[]}'), {"Content-Encoding": "gzip"}),
+        ("/services/collector/raw", zlib.compress(EVENT), {"Content-Encoding": "deflate"}),
+    ],
+)
+def test_others_are_answered_while_a_body_is_decompressed(
+    path: str, packed: bytes, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, answered = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def slow(parts: Any, limit: int) -> bytes:
+        begun.set()
+        waited.append(answered.wait(20))
+        return plain(parts, limit)
+
+    plain = body._plain
+    monkeypatch.setattr(body, "_plain", slow)
+
+    def ask(url: str) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(
+                lambda: urlopen(Request(url + path, packed, headers), timeout=30).status
+            )
+            assert begun.wait(20)
+            assert urlopen(url + "/openapi.json", timeout=20).status == 200
+            answered.set()
+            assert sending.result() in (200, 201)
+
+    in_thread(ask)
+    assert waited == [True]
+
+
+def test_few_bodies_are_decompressed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    running: list[int] = [0]
+    most: list[int] = [0]
+    lock = threading.Lock()
+
+    def counted(parts: Any, limit: int) -> bytes:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        result = plain(parts, limit)
+        time.sleep(0.01)
+        with lock:
+            running[0] -= 1
+        return result
+
+    plain = body._plain
+    monkeypatch.setattr(body, "_plain", counted)
+    packed = gzip.compress(EVENT)
+
+    def ask(url: str) -> None:
+        with ThreadPoolExecutor(20) as pool:
+            asked = [
+                pool.submit(urlopen, Request(f"{url}/ingest", packed, {"Content-Encoding": "gzip"}))
+                for _ in range(40)
+            ]
+            assert {one.result().status for one in asked} == {200}
+
+    taken = in_thread(ask)
+    assert len(taken.data) == 40
+    assert 0 < most[0] <= body.BODIES_AT_ONCE
 
 
 @pytest.mark.parametrize("encoding", [*PACK, "br"])

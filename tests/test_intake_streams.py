@@ -7,6 +7,7 @@ import hashlib
 import logging
 import logging.handlers
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -212,6 +213,46 @@ def _compressed(wire: bytes) -> bytes:
         half = len(PACKED) // 2
         message[1] = gzip.compress(PACKED[:half]) + gzip.compress(PACKED[half:])
     return msgpack.packb(message)
+
+
+def test_others_are_answered_while_a_message_is_decompressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, answered = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def slow(data: bytes) -> bytes:
+        begun.set()
+        waited.append(answered.wait(20))
+        return inflated(data)
+
+    inflated = forward._inflated
+    monkeypatch.setattr(forward, "_inflated", slow)
+
+    async def run() -> list[bytes]:
+        taken = Taken()
+        async with forwarding(taken) as port:
+            packed = [gzip.compress(PACKED), {"chunk": "a", "compressed": "gzip"}]
+            first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            first[1].write(msgpack.packb(["t", *packed]))
+            assert await asyncio.to_thread(begun.wait, 20)
+            second[1].write(msgpack.packb(["t", PACKED, {"chunk": "b"}]))
+            said = [await asyncio.wait_for(second[0].read(100), 20)]
+            answered.set()
+            said.append(await asyncio.wait_for(first[0].read(100), 20))
+            for _, writer in (first, second):
+                writer.close()
+        return said
+
+    said = asyncio.run(run())
+    assert [msgpack.unpackb(one) for one in said] == [{"ack": "b"}, {"ack": "a"}]
+    assert waited == [True]
+
+
+def test_a_packed_bomb_is_refused_long_before_the_limit() -> None:
+    bomb = gzip.compress(b"\0" * 60_000_000)
+    with pytest.raises(forward.Malformed, match=r"more than 1\d,"):
+        forward.read_message(["t", bomb, {"compressed": "gzip"}], "forward/x", 0)
 
 
 def test_nothing_is_acknowledged_before_it_is_taken() -> None:

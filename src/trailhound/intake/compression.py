@@ -11,10 +11,25 @@ from typing import BinaryIO, Literal
 import zstandard
 
 READ_BYTES = 192 * 1024
+_RATIO = 256
+_FREE_BYTES = 8 * 1024 * 1024
 # One kilobyte of hostile zstd may become 32 MB (blocks of four bytes that stand for 128 kB).
 _ZSTD_SLICE = 1024
 _SCENT_BYTES = 256
 _XZ_MEMORY_BYTES = 256 * 1024 * 1024
+
+
+def allowed_bytes(packed: int, limit: int) -> int:
+    """Return how much so many compressed bytes of a message may become.
+
+    Logs shrink to a tenth, or a hundredth where they repeat themselves; what becomes far more was
+    made to.
+
+    Args:
+        packed: bytes as sent.
+        limit: bytes that are allowed in any case at most.
+    """
+    return min(limit, max(_FREE_BYTES, packed * _RATIO))
 
 
 class Damaged(Exception):

@@ -23,11 +23,14 @@ import msgpack
 import orjson
 
 from trailhound.intake.arrivals import Accept, Arrival, Full, beside
+from trailhound.intake.compression import allowed_bytes
 from trailhound.intake.peers import peer_of
 from trailhound.model.errors import TrailhoundError
 
 CHUNK_BYTES = 64 * 1024 * 1024
 """A message, and what it decompresses to, at most."""
+_LARGE_BYTES = 64 * 1024
+_LARGE_ENTRIES = 100
 _HANDSHAKE_SECONDS = 30
 _RETRY_SECONDS = 0.5
 _EVENT_TIME = 0
@@ -109,7 +112,13 @@ class _Connection:
             message = await self._message()
             if message is None:
                 return
-            records, chunk = read_message(message, self._peer, time.time_ns())
+            if _is_large(message):
+                # Decompressed and taken apart in a thread: other senders need not wait for it.
+                records, chunk = await asyncio.to_thread(
+                    read_message, message, self._peer, time.time_ns()
+                )
+            else:
+                records, chunk = read_message(message, self._peer, time.time_ns())
             await self._take(records)
             if chunk:
                 # Only now: what is acknowledged is on disk.
@@ -175,6 +184,15 @@ class _Connection:
         )
 
 
+def _is_large(message: Any) -> bool:
+    content = message[1] if isinstance(message, list) and len(message) > 1 else None
+    if isinstance(content, bytes | str):
+        options = message[2] if len(message) > 2 else None
+        packed = isinstance(options, dict) and "compressed" in options
+        return packed or len(content) > _LARGE_BYTES
+    return isinstance(content, list) and len(content) > _LARGE_ENTRIES
+
+
 def read_message(message: Any, peer: str, now_ns: int) -> tuple[list[Arrival], str]:
     """Return the records of a message, and the chunk to acknowledge; empty where none is.
 
@@ -224,14 +242,15 @@ def _packed(data: bytes, options: Any) -> Iterator[Any]:
 
 def _inflated(data: bytes) -> bytes:
     out = bytearray()
+    limit = allowed_bytes(len(data), CHUNK_BYTES)
     while data:
         inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
-            out += inflater.decompress(data, CHUNK_BYTES - len(out) + 1)
+            out += inflater.decompress(data, limit - len(out) + 1)
         except zlib.error as error:
             raise Malformed(f"packed entries are no gzip: {error}") from None
-        if len(out) > CHUNK_BYTES:
-            raise Malformed(f"packed entries of more than {CHUNK_BYTES:,} bytes")
+        if len(out) > limit:
+            raise Malformed(f"packed entries of more than {limit:,} bytes")
         if not inflater.eof:
             raise Malformed("packed entries that break off")
         data = inflater.unused_data

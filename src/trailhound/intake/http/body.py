@@ -1,17 +1,33 @@
-"""Bodies of requests: whole, decompressed, and never larger than allowed."""
+"""Bodies of requests: whole, decompressed, and never larger than allowed.
 
+What takes long is done in a thread, so that nobody has to wait for the body of another: other
+senders, and whoever asks whether the service is alive.
+"""
+
+import asyncio
 import io
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from aiohttp import web
 
-from trailhound.intake.compression import Damaged, plain_chunks, unpacked
+from trailhound.intake.arrivals import Full
+from trailhound.intake.compression import Damaged, allowed_bytes, plain_chunks, unpacked
 
 BODY_BYTES = 32 * 1024 * 1024
 """A body as sent, at most."""
 PLAIN_BYTES = 128 * 1024 * 1024
 """A body decompressed, at most."""
+ROOM = web.AppKey("room", asyncio.Semaphore)
+"""How many bodies that were decompressed may be in memory at once."""
+CLOSING = web.RequestKey("closing", AsyncExitStack)
+"""Under which a request has what is to be done when it is answered."""
+BODIES_AT_ONCE = 4
+_ROOM_SECONDS = 10
+_LARGE_BYTES = 64 * 1024
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _ENCODINGS: dict[str, Literal["gzip", "deflate", "zstd"]] = {
     "gzip": "gzip",
     "x-gzip": "gzip",
@@ -38,7 +54,9 @@ async def read_body(request: web.Request) -> bytes:
             raise web.HTTPUnsupportedMediaType(
                 text=f"Content-Encoding {name!r} is not read here: gzip, deflate or zstd\n"
             )
-        data = _plain(unpacked(encoding, data))
+        await _have_room(request)
+        limit = allowed_bytes(len(data), PLAIN_BYTES)
+        data = await asyncio.to_thread(_plain, unpacked(encoding, data), limit)
     return data
 
 
@@ -47,16 +65,44 @@ async def read_file(request: web.Request) -> bytes:
 
     As `read_body`, and decompressed where its first bytes say that it is compressed.
     """
-    return _plain(plain_chunks(io.BytesIO(await read_body(request))))
+    data = await read_body(request)
+    if data[:1] in (b"{", b"[") and data[1:2] != b"\0":
+        return data  # neither compressed nor UTF-16
+    await _have_room(request)
+    limit = max(len(data), allowed_bytes(len(data), PLAIN_BYTES))
+    return await asyncio.to_thread(_plain, plain_chunks(io.BytesIO(data)), limit)
 
 
-def _plain(parts: Iterable[bytes]) -> bytes:
+async def work_on(
+    body: bytes, work: Callable[Concatenate[bytes, _P], _T], *more: _P.args, **named: _P.kwargs
+) -> _T:
+    """Return `work(body, …)`, done in a thread where the body is large."""
+    if len(body) < _LARGE_BYTES:
+        return work(body, *more, **named)
+    return await asyncio.to_thread(work, body, *more, **named)
+
+
+async def _have_room(request: web.Request) -> None:
+    """Wait until few enough other bodies are in memory; this one counts until it is answered."""
+    if CLOSING not in request:
+        return
+    closing = request[CLOSING]
+    del request[CLOSING]
+    try:
+        async with asyncio.timeout(_ROOM_SECONDS):
+            room: asyncio.Semaphore = request.app[ROOM]
+            await closing.enter_async_context(room)
+    except TimeoutError:
+        raise Full("too many compressed bodies at once") from None
+
+
+def _plain(parts: Iterable[bytes], limit: int) -> bytes:
     plain = bytearray()
     try:
         for part in parts:
             plain += part
-            if len(plain) > PLAIN_BYTES:
-                raise web.HTTPRequestEntityTooLarge(PLAIN_BYTES, len(plain))
+            if len(plain) > limit:
+                raise web.HTTPRequestEntityTooLarge(limit, len(plain))
     except Damaged as error:
         raise web.HTTPBadRequest(text=f"the body: {error}\n") from None
     return bytes(plain)

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept, Arrival
-from trailhound.intake.http.body import read_body
+from trailhound.intake.http.body import read_body, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 from trailhound.intake.http.json_lines import digest_of
 
@@ -66,9 +66,8 @@ async def _bulk(request: web.Request, accept: Accept) -> web.Response:
     arrivals: list[Arrival] = []
     answers: list[Mapping[str, Any]] = []
     errors = False
-    for number, (action, index, name, document) in enumerate(
-        items_of(body, request.match_info.get("index", ""))
-    ):
+    items = await work_on(body, items_of, request.match_info.get("index", ""))
+    for number, (action, index, name, document) in enumerate(items):
         answer: dict[str, Any] = {"_index": index, "_id": name or f"{position[5:]}-{number}"}
         refused = _refused(action, document)
         if refused is not None:

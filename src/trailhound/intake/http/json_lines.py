@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept
-from trailhound.intake.http.body import read_file
+from trailhound.intake.http.body import read_file, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -44,7 +44,7 @@ def digest_of(body: bytes) -> str:
 
 async def _take(request: web.Request, accept: Accept) -> web.Response:
     body = await read_file(request)
-    records = records_of(body)
+    records = await work_on(body, records_of)
     if records:
         await accept(arrivals_of(request, "http", records, digest_of(body)))
     return web.json_response({"taken": len(records)})

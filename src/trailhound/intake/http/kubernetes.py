@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept
-from trailhound.intake.http.body import read_body
+from trailhound.intake.http.body import read_body, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 
 _HEADS = (
@@ -49,7 +49,7 @@ def events_of(body: bytes) -> list[bytes]:
 async def _take(request: web.Request, accept: Accept) -> web.Response:
     body = await read_body(request)
     if body.strip():
-        events = events_of(body)
+        events = await work_on(body, events_of)
         if events:
             await accept(arrivals_of(request, "kubernetes", events))
     return web.Response()

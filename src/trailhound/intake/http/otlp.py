@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept, Arrival
-from trailhound.intake.http.body import read_body
+from trailhound.intake.http.body import read_body, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 from trailhound.intake.http.json_lines import digest_of
 
@@ -128,7 +128,7 @@ async def _logs(request: web.Request, accept: Accept) -> web.Response:
     protobuf = request.content_type == PROTOBUF
     body = await read_body(request)
     try:
-        records = records_of(body, protobuf=protobuf)
+        records = await work_on(body, records_of, protobuf=protobuf)
     except _Malformed as error:
         # OTLP/HTTP, "Failures": a google.rpc.Status; senders do not try a 400 again.
         if protobuf:

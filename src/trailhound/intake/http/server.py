@@ -4,6 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from aiohttp import web
@@ -19,7 +20,7 @@ from trailhound.intake.http import (
     splunk,
 )
 from trailhound.intake.http.access import Access, Grant, Role
-from trailhound.intake.http.body import BODY_BYTES
+from trailhound.intake.http.body import BODIES_AT_ONCE, BODY_BYTES, CLOSING, ROOM
 from trailhound.intake.http.contract import SENDER, HttpRoute
 from trailhound.model.errors import TrailhoundError
 
@@ -49,6 +50,7 @@ def application(
         routes: the ways to send.
     """
     app = web.Application(client_max_size=BODY_BYTES, middlewares=[_answers])
+    app[ROOM] = asyncio.Semaphore(BODIES_AT_ONCE)
     described = list(routes)
     api = openapi.document(described)
 
@@ -67,7 +69,8 @@ def _handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         if access and route.role is not None:
             request[SENDER] = require(access, request, route.role).name
-        async with asyncio.timeout(_BODY_SECONDS):
+        async with AsyncExitStack() as closing, asyncio.timeout(_BODY_SECONDS):
+            request[CLOSING] = closing
             return await route.handler(request, accept)
 
     return handle

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept, Arrival, Full
-from trailhound.intake.http.body import read_body
+from trailhound.intake.http.body import read_body, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 from trailhound.intake.http.json_lines import digest_of
 
@@ -143,7 +143,7 @@ async def _taken(request: web.Request, accept: Accept, arrivals: list[Arrival]) 
 async def _events(request: web.Request, accept: Accept) -> web.Response:
     body = await read_body(request)
     try:
-        events = events_of(body)
+        events = await work_on(body, events_of)
     except _Refused as refused:
         return _answer((400, refused.answer))
     position = digest_of(body)
