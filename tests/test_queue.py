@@ -190,3 +190,26 @@ def test_what_is_read_does_not_stay_on_disk(tmp_path: Path) -> None:
     again = QueueWriter(tmp_path, 10**9)
     assert again.next_number == 40
     again.close()
+
+
+def test_a_batch_larger_than_the_queue_is_taken_while_half_of_it_is_free(tmp_path: Path) -> None:
+    large = [Arrival(b"x" * 5_000, "p", 0)]
+    writer = QueueWriter(tmp_path / "q", 1_000, 100)
+    try:
+        number = 1
+        for _ in range(3):
+            assert writer.put(large).result(20) == number
+            with pytest.raises(Full) as full:
+                writer.put(large)
+            assert full.value.retry_after_s  # it will be taken, if it comes again
+            number += 1
+            writer.forget(number)
+            until = time.monotonic() + 20
+            while writer.held_bytes:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+    finally:
+        writer.close()
+    assert (
+        not writer.held_bytes or list(QueueReader(tmp_path / "q", number).read(writer.mark)) == []
+    )

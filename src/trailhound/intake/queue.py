@@ -82,7 +82,7 @@ class QueueWriter:
 
         Args:
             folder: where the segments lie.
-            limit_bytes: room for records that nobody has read yet.
+            limit_bytes: room for records that nobody has read yet. One batch may go beyond.
             segment_bytes: size at which a new segment is begun.
 
         Raises:
@@ -143,13 +143,14 @@ class QueueWriter:
         size = _HEAD.size + len(body)
         if size > FRAME_BYTES:
             raise Full(f"more than {FRAME_BYTES:,} bytes at once", retry_after_s=0)
-        if size > self._limit_bytes:
-            raise Full("more at once than the whole queue may hold", retry_after_s=0)
         future: Future[int] = Future()
         with self._changed:
             if self._closing:
                 raise Full("shutting down")
-            if sum(self._sizes.values()) + self._waiting_bytes + size > self._limit_bytes:
+            held = sum(self._sizes.values()) + self._waiting_bytes
+            # What is larger than half the queue, or all of it, is taken while half of it is free: a
+            # sender that cuts no batch in two would otherwise come again for ever.
+            if held + size > self._limit_bytes and held > self._limit_bytes // 2:
                 raise Full("the queue is full: records come faster than they are read")
             self._waiting.append(_Offer(body, zlib.crc32(body), len(arrivals), size, future))
             self._waiting_bytes += size

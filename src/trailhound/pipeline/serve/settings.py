@@ -195,8 +195,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     intakes listen on loopback only."""
     findings_format: Literal["ndjson", "ocsf"] = "ndjson"
     """What a line of the findings is: as `scan --format` writes it."""
-    queue_bytes: int = 4 * GIB
-    """Disk that records may take while they wait to be judged; then senders are told to wait."""
+    queue_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024)] = 4 * GIB
+    """Disk that records may take while they wait to be judged; then senders are told to wait. A
+    batch is taken whole while half of this is free, so it may be exceeded by one."""
     log_format: LogFormat = "text"
     """What is written to standard error: `text` for a person, or `json`, an object a line."""
     lake: LakeSettings = LakeSettings()
