@@ -255,3 +255,16 @@ def test_what_came_beside_a_record_is_redacted_sealed_and_proven(tmp_path: Path,
         out.write_text(forged)
         assert main(command) == 1
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("text", ["no findings\n", '{"a": 1}\n{"b": 2}\n', "[1]\n\xff\n"])
+def test_a_file_of_something_else_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    file = tmp_path / "x.ndjson"
+    file.write_bytes(text.encode("latin-1"))
+    verifier = str(Signer("x", bytes(32)).verifier)
+    assert main(["verify", "findings", str(file), "--key", verifier]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"trailhound: {file} holds no findings as `serve` writes them, one a line\n"

@@ -107,6 +107,8 @@ def test_what_went_amiss_over_days_is_found_once(tmp_path: Path) -> None:
     text = ran("senders", "--state", tmp_path / "state")
     assert "k8s_audit kubernetes/10.0.0.2: kinds\n" in text
     assert "60 missing" in text
+    assert " ago, 20" in text
+    assert " UTC; usually " in text
     assert "Check first:" in by_rule["silence"]["rule"]["description"]
 
 

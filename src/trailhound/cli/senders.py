@@ -12,6 +12,7 @@ from trailhound.cli.console import Commands
 from trailhound.sinks.escape import visible
 from trailhound.sinks.wording import duration, plural, rfc3339
 
+_MINUTE_NS = 60 * 10**9
 _DESCRIPTION = """\
 List the senders that `trailhound serve` watches: when each was last heard, how often it usually is
 at this hour of the week, its delay, and what is amiss with it.
@@ -51,11 +52,14 @@ def _run(options: argparse.Namespace) -> int:
         who = " ".join(visible(row[name]) for name in ("source", "sender", "kind") if row[name])
         print(f"{who}: {', '.join(row['amiss']) or 'well'}")
         ago = duration(now_ns - row["last_heard_ns"])
-        print(f"    last heard {row['last_heard']}, {ago} ago; usually {row['usually']}")
-        line = f"    {plural(row['events'], 'event')} in {plural(row['active_minutes'], 'minute')}"
+        heard = row["last_heard"].replace("T", " ").replace("Z", " UTC")
+        print(f"    last heard {ago} ago, {heard}; usually {row['usually']}")
+        active = duration(row["active_minutes"] * _MINUTE_NS)
+        line = f"    {plural(row['events'], 'event')} in {active} of activity"
+        if delay_s := row["delay_s"]:
+            line += f", {duration(abs(delay_s) * 10**9)} {'late' if delay_s > 0 else 'early'}"
         for name, what in (
             ("repeats", "repeats"),
-            ("delay_s", "s of delay"),
             ("events_missing", "missing"),
             ("requests_unended", "requests without an end"),
         ):

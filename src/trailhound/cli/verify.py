@@ -270,6 +270,9 @@ def _findings(options: argparse.Namespace) -> int:
     results = [
         (path, one) for path in options.files for one in check_findings(Path(path), verifier, *more)
     ]
+    if results and not any(one.uid for _, one in results):
+        path = results[0][0]
+        raise TrailhoundError(f"{path} holds no findings as `serve` writes them, one a line")
     if not results:
         complain("there is no finding to verify")
         return EXIT_NOTHING_READ
