@@ -61,6 +61,8 @@ _FLUENT_BIT = """\
     storage.type   filesystem
     Key            log
     Buffer_Max_Size 1M
+    # Without this, one line that is too long ends the reading of the file.
+    Skip_Long_Lines On
     Read_from_Head On
 
 [INPUT]
@@ -70,6 +72,8 @@ _FLUENT_BIT = """\
     DB             /var/lib/fluent-bit/auth.db
     storage.type   filesystem
     Key            log
+    Buffer_Max_Size 1M
+    Skip_Long_Lines On
     Read_from_Head On
 
 [INPUT]
@@ -81,6 +85,7 @@ _FLUENT_BIT = """\
     Key            log
     # Requests and responses stand in one line.
     Buffer_Max_Size 16M
+    Skip_Long_Lines On
     Read_from_Head On
 
 [FILTER]
