@@ -8,6 +8,8 @@ frames; a frame is what was synced together:
     8 bytes  number of its first record
     body     MessagePack: an array of `Arrival`
 
+Beside them, `format` holds the number of this format.
+
 Whoever writes numbers the records from 1, without a gap. A number is never given twice to what
 was read: readers see only what has been synced.
 """
@@ -36,6 +38,7 @@ _SYNC_BYTES = 8 * 1024 * 1024
 """What is synced together at most, so that no sender waits for a long queue of others."""
 _HEAD = struct.Struct("<IIQ")
 _SUFFIX = ".queue"
+_FORMAT = 1
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Arrival]).decode
 
@@ -86,7 +89,7 @@ class QueueWriter:
             segment_bytes: size at which a new segment is begun.
 
         Raises:
-            TrailhoundError: The folder cannot be made or written.
+            TrailhoundError: The folder cannot be made or written, or a later Trailhound wrote it.
         """
         self._folder = folder
         self._limit_bytes = limit_bytes
@@ -102,6 +105,7 @@ class QueueWriter:
         unless the disk lost it, and is kept beside the queue for a person to look at."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _stamp(folder)
             self._sizes = {first: _path(folder, first).stat().st_size for first in _firsts(folder)}
             self._next = self._recover()
         except OSError as error:
@@ -368,6 +372,20 @@ def _write_all(file: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+
+
+def _stamp(folder: Path) -> None:
+    """Note which format the queue has. Those from before there was a stamp have 1."""
+    path = folder / "format"
+    found = path.read_bytes().strip() if path.exists() else b""
+    if not found:
+        path.write_bytes(b"%d\n" % _FORMAT)
+    elif found != b"%d" % _FORMAT:
+        raise TrailhoundError(
+            f"the queue {folder} was written by a later Trailhound (format "
+            f"{found[:20].decode(errors='replace')}; this one knows formats up to {_FORMAT}): "
+            "let that one read it empty, or use another state folder"
+        )
 
 
 def _firsts(folder: Path) -> list[int]:

@@ -107,7 +107,10 @@ class Catalogue:
                 if not self._format():
                     self._db.execute(f"PRAGMA user_version={_FORMAT}")
             if self._format() > _FORMAT:
-                raise TrailhoundError(f"{folder} was written by a newer Trailhound")
+                raise TrailhoundError(
+                    f"{folder} was written by a later Trailhound (format {self._format()}; this "
+                    f"one knows formats up to {_FORMAT})"
+                )
         except sqlite3.Error as error:
             raise TrailhoundError(f"cannot open {path}: {error}") from None
 

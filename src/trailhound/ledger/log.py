@@ -51,6 +51,7 @@ PUBLIC_KEY = "key.pub"
 CHECKPOINT = "checkpoint"
 HEADS = "heads"
 _JOURNAL = "journal"
+_FORMAT = 1
 _SYNCED_SINGLY = 32
 _BATCH_LIMIT = 4096
 
@@ -59,6 +60,7 @@ class Settings(Struct, frozen=True):
     """What `ledger.json` holds."""
 
     version: int
+    """Of the format of the folder."""
     name: str
     keep_records: bool
 
@@ -69,7 +71,7 @@ def create(folder: Path, signer: Signer, *, keep_records: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise TrailhoundError(f"{folder} is not empty")
-        settings = Settings(1, signer.verifier.name, keep_records)
+        settings = Settings(_FORMAT, signer.verifier.name, keep_records)
         write_durable(folder / PUBLIC_KEY, f"{signer.verifier}\n".encode())
         Journal.begin(folder / _JOURNAL, 0).close()
         write_durable(folder / SETTINGS, msgspec.json.encode(settings) + b"\n")
@@ -79,12 +81,22 @@ def create(folder: Path, signer: Signer, *, keep_records: bool) -> None:
 
 
 def read_settings(folder: Path) -> Settings:
-    """Return the settings of a ledger. Raises `TrailhoundError` where there is none."""
+    """Return the settings of a ledger.
+
+    Raises:
+        TrailhoundError: there is none, or a later Trailhound wrote it.
+    """
     try:
-        return msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
+        settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
     except (OSError, msgspec.MsgspecError):
         hint = "make one with `trailhound ledger init`"
         raise TrailhoundError(f"{folder} is no ledger; {hint}") from None
+    if settings.version > _FORMAT:
+        raise TrailhoundError(
+            f"{folder} was written by a later Trailhound (format {settings.version}; this one "
+            f"knows formats up to {_FORMAT})"
+        )
+    return settings
 
 
 class Ledger:

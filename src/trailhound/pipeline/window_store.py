@@ -18,12 +18,13 @@ from trailhound.engine.plan import Plan
 from trailhound.engine.windows.clock import Lateness
 from trailhound.engine.windows.groups import Group
 from trailhound.engine.windows.paged import Shelf
-from trailhound.engine.windows.saving import Names, pages_of
+from trailhound.engine.windows.saving import VERSION, Names, pages_of
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.streaming import TooLate
 from trailhound.engine.windows.timeline import AnyLine
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
+from trailhound.pipeline.formats import known_format, stamp
 from trailhound.pipeline.kept_events import dump_event, load_event
 from trailhound.pipeline.shelf import StoredPages
 
@@ -181,15 +182,18 @@ class WindowStore:
         """Open or make the file.
 
         Raises:
-            TrailhoundError: it is something else, or cannot be opened.
+            TrailhoundError: it is something else, cannot be opened, or is of a later Trailhound.
         """
         self._plan = plan
         self._names = Names(plan)
         try:
             self._file = sqlite3.connect(path, isolation_level=None)
+            found = known_format(self._file, VERSION, path)
             self._file.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
             self._file.execute("BEGIN")
             self._shelf = Shelf(StoredPages(self._file))
+            self.begun_anew = found < VERSION and self._forget_older()
+            """Whether an earlier Trailhound had remembered something in a form that is no more."""
             rest = self._meta("windows")
             if rest is not None:
                 self._move_groups(rest)
@@ -255,6 +259,14 @@ class WindowStore:
         """Close the file; what was not saved is as if it had not been."""
         self._file.execute("ROLLBACK")
         self._file.close()
+
+    def _forget_older(self) -> bool:
+        """Forget what is in a form of before; return whether there was anything."""
+        gone = self._file.execute("DELETE FROM meta WHERE name = 'windows'").rowcount
+        self._file.execute("DELETE FROM groups")
+        self._file.execute("DELETE FROM pages")
+        stamp(self._file, VERSION)
+        return gone > 0
 
     def _move_groups(self, rest: bytes) -> None:
         """Fit what was saved to the rules of today, where they are not those of then."""

@@ -2,7 +2,8 @@
 
 Everything is named by the ids of rules, not by their place in a plan, so that a state can be
 read again after rules came and went. A rule whose window changed finds nothing of its own and
-begins anew: a state means nothing to another window.
+begins anew: a state means nothing to another window. Whoever keeps these bytes keeps `VERSION`
+with them, and reads none of another version.
 """
 
 import hashlib
@@ -22,17 +23,16 @@ from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.timeline import AnyLine, Timeline
 
-_VERSION = 4
+VERSION = 4
+"""Of all that is saved here. The state of each fold counts: it is read by its fields."""
 
 
 class _Name(Struct, array_like=True):
-    version: int
     window: str
     key: Key
 
 
 class _Rest(Struct, array_like=True):
-    version: int
     windows: dict[str, int]
     clock: Clock
     times: dict[str, WindowTime]
@@ -59,7 +59,7 @@ class Names:
 
     def group_name(self, group: Group) -> bytes:
         """Return the name of a group; `group` is its inverse."""
-        return msgspec.msgpack.encode(_Name(_VERSION, self._by_index[group[0]], group[1]))
+        return msgspec.msgpack.encode(_Name(self._by_index[group[0]], group[1]))
 
     def group(self, name: bytes) -> Group | None:
         """Return the group of a name; None where its window is gone or has changed.
@@ -69,7 +69,7 @@ class Names:
         """
         read = _NAMES.decode(name)
         index = self._by_name.get(read.window)
-        return None if index is None or read.version != _VERSION else (index, read.key)
+        return None if index is None else (index, read.key)
 
     def save_group(self, line: AnyLine) -> bytes:
         """Return the bytes of a timeline; `load_group` is its inverse."""
@@ -86,7 +86,6 @@ class Names:
         name = self._by_index
         return msgspec.msgpack.encode(
             _Rest(
-                _VERSION,
                 self._by_name,
                 state.clock,
                 {name[index]: time for index, time in state.times.items()},
@@ -103,8 +102,6 @@ class Names:
     ) -> WindowState:
         """Read what `save_rest` wrote; `msgspec.MsgspecError` where it is something else."""
         rest = _RESTS.decode(data)
-        if rest.version != _VERSION:
-            raise msgspec.ValidationError(f"written by another version ({rest.version})")
         index = self._by_name
         return WindowState(
             groups=groups,

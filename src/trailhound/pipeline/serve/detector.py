@@ -15,6 +15,7 @@ from typing import Any
 from trailhound.intake.arrivals import Arrival
 from trailhound.intake.queue import Damage, Frame, Mark, QueueReader
 from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.formats import LaterFormat
 from trailhound.pipeline.serve import logs, talk
 from trailhound.pipeline.serve.journal import Batch, Journal
 from trailhound.pipeline.serve.judging import Judge
@@ -53,6 +54,9 @@ def detect(settings: Settings, connection: "Connection[Any, Any]") -> None:
             loop.run()
         finally:
             journal.close()
+    except LaterFormat as error:
+        _log.error("%s", error)
+        raise SystemExit(talk.EXIT_UNUSABLE) from None
     except TrailhoundError as error:
         _log.error("%s", error)
         raise SystemExit(2) from None

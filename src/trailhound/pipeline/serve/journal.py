@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from trailhound.pipeline.formats import known_format, stamp
+
+_FORMAT = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS begun (first INTEGER PRIMARY KEY, behind INTEGER NOT NULL);
@@ -51,12 +54,19 @@ class Journal:
     """The detector's memory."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or make it. Raises `sqlite3.Error` where that cannot be done."""
+        """Open it, or make it.
+
+        Raises:
+            sqlite3.Error: that cannot be done.
+            LaterFormat: a later Trailhound wrote it.
+        """
         self._db = sqlite3.connect(path, isolation_level=None)
+        known_format(self._db, _FORMAT, path)
         self._db.execute("PRAGMA journal_mode = WAL")
         # What a power cut may take must have been taken from nowhere else yet.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        stamp(self._db, _FORMAT)
 
     def close(self) -> None:
         """Close the file."""

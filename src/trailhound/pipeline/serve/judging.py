@@ -1,5 +1,6 @@
 """Records of the queue to events, findings, and what is kept; batch by batch, each once."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,7 @@ _LAST_S = 10.0
 _STEP_NS = 3600 * 1_000_000_000
 """How far the time by which things are forgotten may move at once: a clock that is set forward
 by a year and back again must not cost what was kept."""
+_log = logging.getLogger(__name__)
 
 
 class Judge:
@@ -130,6 +132,11 @@ class Judge:
         self._stream = Stream(
             self._plan, self._folder / "windows.sqlite", programs=loaded.ruleset.programs
         )
+        if self._stream.store.begun_anew:
+            _log.warning(
+                "what rules over several events remembered is in the form of an earlier "
+                "Trailhound: they begin anew, and may miss what had begun before"
+            )
 
     @property
     def is_open(self) -> bool:

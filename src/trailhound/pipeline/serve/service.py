@@ -206,7 +206,7 @@ class _Detector:
             last = self._stopping.is_set()
             unusable = unusable + 1 if code == talk.EXIT_UNUSABLE else 0
             if unusable >= _UNUSABLE_LIMIT:
-                self._give_up("it is damaged")
+                self._give_up("it is damaged, or of a later Trailhound")
                 return
             failures = 0 if time.monotonic() - begun > _STEADY_SECONDS else failures + 1
             pause = _RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)]
