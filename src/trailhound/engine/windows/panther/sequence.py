@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.contract import Feed, Fired, Outcome
 from trailhound.engine.windows.extract import Extract, begun, joined
 from trailhound.engine.windows.paged import Shelf
+from trailhound.engine.windows.panther.waiting import Waiting, WaitingFold, WaitingState
 from trailhound.engine.windows.wording import duration
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import Sequence, Signal
@@ -43,27 +44,15 @@ class Progress(Struct):
     """The sequence up to here, as it ended last."""
 
 
-class Waiting(Struct):
-    """A sequence that is complete, unless what must be absent comes."""
-
-    found: Extract
-    end_ns: int
-    until_ns: int
-    feed: Feed
-
-
-class SequenceState(Struct):
+class SequenceState(WaitingState):
     """The state of a group."""
 
     progress: list[Progress] = field(default_factory=list)
     seen_ns: dict[int, int] = field(default_factory=dict)
     """Absent signals at the beginning → when they came last."""
-    waiting: Waiting | None = None
-    until_ns: int = 0
-    """When all of it is too old; 0: there is nothing."""
 
 
-class SequenceFold:
+class SequenceFold(WaitingFold[SequenceState]):
     """Follows the sequence of each group."""
 
     def __init__(self, window: Sequence, _titles: tuple[str, ...]) -> None:
@@ -84,11 +73,10 @@ class SequenceFold:
         """See `Fold`."""
         return SequenceState()
 
-    def due(self, state: SequenceState) -> int:
-        """See `Fold`."""
-        if state.waiting is not None:
-            return state.waiting.until_ns
-        return state.until_ns or NEVER
+    def clear(self, state: SequenceState) -> None:
+        """See `WaitingFold`."""
+        state.progress, state.seen_ns = [], {}
+        state.waiting, state.until_ns = None, 0
 
     def take(self, state: SequenceState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
@@ -104,21 +92,6 @@ class SequenceFold:
                     if not state.progress:
                         return
 
-    def until(self, state: SequenceState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome | Fired]:
-        """See `Fold`."""
-        waiting = state.waiting
-        if waiting is not None and waiting.until_ns <= now_ns:
-            yield self._outcome(waiting.found)
-            yield Fired(waiting.feed)
-            _clear(state)
-        if state.waiting is None and state.until_ns and state.until_ns <= now_ns:
-            _clear(state)
-
-    def finish(self, state: SequenceState) -> Iterator[Outcome]:
-        """See `Fold`: whether what must be absent would still have come, nobody knows."""
-        _clear(state)
-        return iter(())
-
     def _bar(self, state: SequenceState, feed: Feed) -> None:
         for number, (at, signal) in enumerate(self._absent):
             if feed.rule not in signal.rules:
@@ -127,7 +100,7 @@ class SequenceFold:
                 state.seen_ns[number] = feed.time_ns
             if at == self._last:
                 waiting = state.waiting
-                if waiting is not None and feed.time_ns - waiting.end_ns <= self._span(signal):
+                if waiting is not None and feed.time_ns - waiting.since_ns <= self._span(signal):
                     state.waiting = None
             if 0 < at < self._last and state.progress:
                 before = state.progress[at - 1]
@@ -181,9 +154,7 @@ class SequenceFold:
         self, state: SequenceState, found: Extract, feed: Feed
     ) -> Iterator[Outcome | Fired]:
         if not self._trailing:
-            yield self._outcome(found)
-            yield Fired(feed)
-            _clear(state)
+            yield from self.tell(state, found, feed)
         elif state.waiting is None:
             longest_ns = max(map(self._span, self._trailing))
             state.waiting = Waiting(found, feed.time_ns, feed.time_ns + longest_ns + 1, feed)
@@ -194,7 +165,8 @@ class SequenceFold:
         span_ns = self._window.timespan_ns
         return min(signal.within_ns, span_ns) if signal.within_ns else span_ns
 
-    def _outcome(self, found: Extract) -> Outcome:
+    def outcome(self, found: Extract) -> Outcome:
+        """See `WaitingFold`."""
         steps = " → ".join(described(signal, self._span(signal)) for signal in self._window.signals)
         return found.outcome(f"{found.matches()}: {steps}")
 
@@ -204,8 +176,3 @@ def described(signal: Signal, absent_ns: int) -> str:
     if signal.absent:
         return f"no {signal.name} in {duration(absent_ns)}"
     return f"{signal.at_least:,} × {signal.name}" if signal.at_least > 1 else signal.name
-
-
-def _clear(state: SequenceState) -> None:
-    state.progress, state.seen_ns = [], {}
-    state.waiting, state.until_ns = None, 0

@@ -8,34 +8,23 @@ until the window that began with the first match is over.
 
 from collections.abc import Iterator
 
-from msgspec import Struct, field
+from msgspec import field
 
-from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.contract import Feed, Fired, Outcome
 from trailhound.engine.windows.extract import Extract, begun, joined
 from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.panther.sequence import described
+from trailhound.engine.windows.panther.waiting import Waiting, WaitingFold, WaitingState
 from trailhound.rules.ir import Signal, Together
 
 
-class Pending(Struct):
-    """A group that is complete, unless something comes that must not."""
-
-    found: Extract
-    since_ns: int
-    until_ns: int
-    feed: Feed
-
-
-class TogetherState(Struct):
+class TogetherState(WaitingState):
     """The newest matches of each signal; as many as its bounds ask for."""
 
     newest: list[list[Feed]] = field(default_factory=list)
-    pending: Pending | None = None
-    until_ns: int = 0
-    """When all of it is too old; 0: there is nothing."""
 
 
-class TogetherFold:
+class TogetherFold(WaitingFold[TogetherState]):
     """Watches the signals of each group."""
 
     def __init__(self, window: Together, _titles: tuple[str, ...]) -> None:
@@ -54,11 +43,9 @@ class TogetherFold:
         """See `Fold`."""
         return TogetherState()
 
-    def due(self, state: TogetherState) -> int:
-        """See `Fold`."""
-        if state.pending is not None:
-            return state.pending.until_ns
-        return state.until_ns or NEVER
+    def clear(self, state: TogetherState) -> None:
+        """See `WaitingFold`."""
+        state.newest, state.waiting, state.until_ns = [], None, 0
 
     def take(self, state: TogetherState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
@@ -71,39 +58,22 @@ class TogetherFold:
                 newest.append(feed._replace(onward=(), said=None))
                 if len(newest) > _held(signal):
                     del newest[0]
-        pending = state.pending
-        if self._too_many(state, pending.since_ns if pending else now_ns - span_ns):
-            state.pending = None
+        waiting = state.waiting
+        if self._too_many(state, waiting.since_ns if waiting else now_ns - span_ns):
+            state.waiting = None
             return
-        if pending is not None:
-            pending.found = joined(pending.found, [feed])
+        if waiting is not None:
+            waiting.found = joined(waiting.found, [feed])
             return
         needed = self._needed(state, now_ns - span_ns)
         if needed is None or feed.rule not in self._wanted:
             return
         found = joined(begun(needed[0]), needed[1:])
         if not self._bounded:
-            yield self._outcome(found)
-            yield Fired(feed)
-            _clear(state)
+            yield from self.tell(state, found, feed)
             return
         until_ns = found.start_ns + span_ns + 1
-        state.pending = Pending(found, now_ns - span_ns, until_ns, feed)
-
-    def until(self, state: TogetherState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome | Fired]:
-        """See `Fold`."""
-        pending = state.pending
-        if pending is not None and pending.until_ns <= now_ns:
-            yield self._outcome(pending.found)
-            yield Fired(pending.feed)
-            _clear(state)
-        if state.pending is None and state.until_ns and state.until_ns <= now_ns:
-            _clear(state)
-
-    def finish(self, state: TogetherState) -> Iterator[Outcome]:
-        """See `Fold`: whether what must be absent would still have come, nobody knows."""
-        _clear(state)
-        return iter(())
+        state.waiting = Waiting(found, now_ns - span_ns, until_ns, feed)
 
     def _too_many(self, state: TogetherState, since_ns: int) -> bool:
         return any(
@@ -123,7 +93,8 @@ class TogetherFold:
         by_place = {(feed.time_ns, feed.uid, feed.rule): feed for feed in needed}
         return [by_place[place] for place in sorted(by_place)]
 
-    def _outcome(self, found: Extract) -> Outcome:
+    def outcome(self, found: Extract) -> Outcome:
+        """See `WaitingFold`."""
         span_ns = self._window.timespan_ns
         parts = ", ".join(described(signal, span_ns) for signal in self._window.signals)
         return found.outcome(f"{found.matches()}: {parts}")
@@ -131,7 +102,3 @@ class TogetherFold:
 
 def _held(signal: Signal) -> int:
     return max(signal.at_least, (signal.at_most or 0) + 1)
-
-
-def _clear(state: TogetherState) -> None:
-    state.newest, state.pending, state.until_ns = [], None, 0
