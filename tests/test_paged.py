@@ -1,5 +1,6 @@
 """Sorted entries in pages, against a list in memory."""
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from trailhound.engine.windows import paged
 from trailhound.engine.windows.paged import HeldPages, Paged, Shelf
+from trailhound.pipeline.shelf import PassingPages, passing_shelf
 
 
 class Pairs(Paged[tuple[int, int]]):
@@ -100,3 +102,18 @@ def test_few_pages_are_in_memory() -> None:
     assert len(held) <= paged.PAGES_HELD
     assert max(held) <= paged.PAGE_ENTRIES
     assert [first for first, _ in pairs.between(0, 20_000, shelf)] == list(range(20_000))
+
+
+def test_pages_on_disk_are_what_was_put_there() -> None:
+    shelf = passing_shelf()
+    pages = [shelf.put(b"%d" % n) for n in range(100)]
+    shelf.free(pages[::2])
+    assert [shelf.get(page) for page in pages[1::2]] == [b"%d" % n for n in range(1, 100, 2)]
+
+
+def test_a_full_disk_is_an_error_of_the_system() -> None:
+    file = sqlite3.connect("", isolation_level=None)
+    pages = PassingPages(file)
+    file.execute("PRAGMA max_page_count = 5")
+    with pytest.raises(OSError, match="no room for windows larger than memory"):
+        pages.put(bytes(1_000_000))

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from test_stream_laws import CHAIN, OVER_FEW, SILENCE, VALUES, brief
 from test_windows import BASES, COUNT, SECOND, event, event_of, findings, plan_of
 from trailhound.engine.plan import Plan
+from trailhound.engine.windows import paged, timeline
 from trailhound.engine.windows.clock import Lateness
 from trailhound.intake.files import find_inputs
 from trailhound.model.errors import TrailhoundError
@@ -29,9 +31,14 @@ LATE = Lateness(default_ns=3600 * SECOND)
 
 
 @pytest.fixture(autouse=True)
-def few_groups_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window_store.StoredGroups.__init__, "__defaults__", (3,))
     monkeypatch.setattr(window_store.WindowStore.__init__, "__defaults__", (3,))
+    for name, number in (("HELD_ENTRIES", 4), ("PAGE_ENTRIES", 3), ("PAGES_HELD", 2)):
+        monkeypatch.setattr(paged, name, number)
+    monkeypatch.setattr(paged, "PAGES_CACHED", 3)
+    monkeypatch.setattr(timeline, "_INLINE_BYTES", 300)
+    monkeypatch.setattr(timeline, "_MARK_EVERY", 3)
 
 
 def story(seed: int) -> list[dict[str, Any]]:
@@ -82,7 +89,12 @@ def test_restarts_crashes_and_groups_on_disk_change_nothing(tmp_path: Path, seed
     told += stream.end()
     assert visible(plan, told) == visible(plan, findings(plan, documents))
     assert stream.store.take_late() == []
+    assert sum(stream.store.state.spilled.values()) > 1000
+    stream.save()
     stream.close()
+    with sqlite3.connect(path) as file:
+        assert file.execute("SELECT count(*) FROM pages").fetchone() == (0,)
+    file.close()
 
 
 def test_rules_may_come_and_go_between(tmp_path: Path) -> None:
@@ -93,13 +105,13 @@ def test_rules_may_come_and_go_between(tmp_path: Path) -> None:
     assert [r.info.uid for r in moved.rules if r.window] == [
         r.info.uid for r in before.rules if r.window
     ]
-    documents = [event(t, "fail", u="a") for t in (100, 101, 102)] + [event(110, "ok", u="a")]
+    documents = [*(event(t, "fail", u="a") for t in range(100, 130)), event(131, "ok", u="a")]
     first = Stream(before, tmp_path / "w", LATE)
-    list(first.take(map(event_of, documents[:2]), 1000 * SECOND))
+    list(first.take(map(event_of, documents[:25]), 1000 * SECOND))
     first.save()
     first.close()
     second = Stream(moved, tmp_path / "w", LATE)
-    told = [*second.take(map(event_of, documents[2:]), 1000 * SECOND), *second.end()]
+    told = [*second.take(map(event_of, documents[25:]), 1000 * SECOND), *second.end()]
     assert visible(moved, told) == visible(after, findings(after, documents))
     second.close()
     changed = Stream(plan_of(COUNT.replace("gte: 3", "gte: 2")), tmp_path / "w", LATE)
@@ -148,7 +160,9 @@ def lines_of(path: Path) -> list[bytes]:
 def test_the_demo_as_a_stream_in_any_order_says_what_its_scan_says(tmp_path: Path) -> None:
     rules = load_rules([], builtin=True, placeholders={}, cache=None)
     scanned: list[Finding] = []
-    run_scan(Scan(find_inputs(["examples/demo"]), rules), scanned.append)
+    totals = run_scan(Scan(find_inputs(["examples/demo"]), rules), scanned.append)
+    assert "more events than stay in memory" in totals.rules_spilling[0].reason
+    assert not totals.rule_problems
     plan = plan_for(rules.ruleset.rules)
     events = demo_events()
     for one in events:

@@ -188,6 +188,28 @@ def test_what_comes_too_late_is_handed_back_and_all_else_counts(
     assert stream.holds() == expected(plan, documents, taken)
 
 
+@every_plan
+@given(documents=documents, data=st.data())
+def test_requests_count_once_however_their_events_arrive(
+    plan: Plan, documents: list[Document], data: st.DataObject
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline, "REQUEST_SPAN_NS", 7 * SECOND)
+        fed = [
+            feed._replace(request=f"request {documents[feed.at]['v']}")
+            for feed in feeds(plan, documents)
+        ]
+        stream = Streamed(plan, 3600, documents)
+        for batch in batches(data.draw(st.permutations(fed)), range(1, len(fed), 4)):
+            stream.step(batch)
+            stream.restart()
+        stream.finish()
+        assert stream.holds() == expected(plan, documents, fed)
+        with pytest.MonkeyPatch.context() as memory:
+            memory.setattr(timeline, "REQUESTS_HELD", 1000)
+            assert stream.holds() == expected(plan, documents, fed)
+
+
 def test_an_outer_window_waits_for_the_silence_of_inner_ones() -> None:
     # Silence of b, at 118 s, is known when time jumps to 140 s, in the batch that also brings
     # the outer window an event of 119 s, and lets it go of all before 137 s.

@@ -1,5 +1,6 @@
 """Pages of windows on disk: what of a group does not stay in memory. See `engine.windows.paged`."""
 
+import errno
 import sqlite3
 from collections.abc import Iterable
 
@@ -31,10 +32,22 @@ class StoredPages:
         self._file.executemany("DELETE FROM pages WHERE page = ?", ((page,) for page in pages))
 
 
+class PassingPages(StoredPages):
+    """Pages of one run, in a file of their own."""
+
+    def put(self, data: bytes) -> int:
+        """Keep a page; `OSError` where there is no room for it."""
+        try:
+            return super().put(data)
+        except sqlite3.OperationalError as error:
+            reason = f"no room for windows larger than memory: {error}"
+            raise OSError(errno.ENOSPC, reason) from None
+
+
 def passing_shelf() -> Shelf:
     """Return a shelf whose pages are in a nameless temporary file, gone with the process."""
     # SQLite makes the file of a database that has no name once its cache is full.
     file = sqlite3.connect("", isolation_level=None)
     file.execute("PRAGMA journal_mode = OFF")
     file.execute("PRAGMA page_size = 16384")
-    return Shelf(StoredPages(file))
+    return Shelf(PassingPages(file))
