@@ -24,7 +24,7 @@ REQUEST_SPAN_NS = 3600 * 1_000_000_000
 REQUESTS_HELD = 4096
 """Requests of one group that are known in memory; the older ones are in pages."""
 
-FEEDS_RETAINED = 1_000_000
+FEEDS_RETAINED = 100_000
 """Feeds of one group that can still be joined by late ones; beyond, the oldest are final. A late
 one has all behind it folded again, so this bounds what one event can ask for."""
 
