@@ -36,11 +36,18 @@ class Undecided(NamedTuple):
 _Verdicts = dict[tuple[int, int], Hit | Undecided]
 
 
-def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
+def match_event(
+    plan: Plan, event: Event, among: frozenset[int] | None = None
+) -> list[Hit | Undecided]:
     """Return what the rules say of an event, in the order of the plan.
 
     A hit of a rule that is a program (`Plan.asked`) is a candidate: the program is yet to be
     asked, of each such hit of the event until it says yes.
+
+    Args:
+        plan: the rules.
+        event: the event.
+        among: indices of the only rules that may match it, where that is known.
     """
     verdicts: _Verdicts = {}
     documents: dict[int, Mapping[str, Any]] = {}
@@ -52,7 +59,8 @@ def match_event(plan: Plan, event: Event) -> list[Hit | Undecided]:
     for key, document in documents.items():
         view_plan = plan.reading(event.source, read_by[key])
         if view_plan is not None:
-            _judge(view_plan.candidates(document), event, document, verdicts)
+            candidates = view_plan.candidates(document) if among is None else view_plan.only(among)
+            _judge(candidates, event, document, verdicts)
     return [verdicts[index] for index in sorted(verdicts)]
 
 

@@ -26,6 +26,8 @@ from trailhound.rules.ir import (
     Window,
 )
 
+_CHOICES_LIMIT = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class SourceShape:
@@ -52,6 +54,7 @@ class ViewPlan:
         """Positions of its rules in the plan."""
         self.shape = source
         self.predicates = tuple(rules)
+        self._chosen: dict[frozenset[int], tuple[Candidate, ...]] = {}
 
     @cached_property
     def rules(self) -> tuple[Candidate, ...]:
@@ -87,6 +90,15 @@ class ViewPlan:
         return tuple(
             (gate, _readers(gate)) for gate in self.gates.by_fields if id(gate) not in keyed
         )
+
+    def only(self, indices: frozenset[int]) -> tuple[Candidate, ...]:
+        """Return its rules at these positions of the plan."""
+        found = self._chosen.get(indices)
+        if found is None:
+            found = tuple(rule for rule in self.rules if rule.index in indices)
+            if len(self._chosen) < _CHOICES_LIMIT:
+                self._chosen[indices] = found
+        return found
 
     def candidates(self, document: Mapping[str, Any]) -> list[Candidate]:
         """Return the rules that may match a document, in the order of the plan."""

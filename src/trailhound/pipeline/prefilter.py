@@ -154,7 +154,7 @@ def _search_for(
     clauses: list[tuple[Candidate, Clause]] = []
     suspects = 0
     for rule, need in needs:
-        clause, found = _rarest(choices(need, lambda p: where[p].bit_count()), where)
+        clause, found = rarest(choices(need, lambda p: where[p].bit_count()), where)
         clauses.append((rule, clause))
         suspects |= found
     if suspects.bit_count() > lines * _SHARE_LIMIT:
@@ -162,7 +162,7 @@ def _search_for(
     return _Search(clauses)
 
 
-def _rarest(
+def rarest(
     options: Sequence[frozenset[Pattern]], where: Mapping[Pattern, int]
 ) -> tuple[Clause, int]:
     """Return the options that together are in fewest lines, and a bit for each such line.

@@ -13,7 +13,8 @@ from trailhound.model.records import Origin, ParseFailure, RawRecord
 from trailhound.pipeline.prefilter import Alive
 from trailhound.pipeline.sieve import Sieve
 from trailhound.pipeline.tally import Tally
-from trailhound.sources.contract import Source
+from trailhound.pipeline.text_search import TextSearch
+from trailhound.sources.contract import Likely, Passed, Searched, Source
 from trailhound.sources.decode import Decoder
 
 _Places = Callable[[int], Origin]
@@ -36,6 +37,7 @@ class UnitReader:
             for source in sources
             if source.gate is not None
         }
+        self._searches: dict[str, TextSearch] = {}
         self._last = ""
         self.tally = Tally()
 
@@ -68,6 +70,8 @@ class UnitReader:
                 if current is None or rest:
                     rest = max(0, rest - 1)
                     current = yield from self._by_line(file, item, decoder)
+                elif current.text is not None:
+                    current = yield from self._by_search(file, item, decoder, current)
                 else:
                     plain = yield from self._by_sieve(file, item, decoder, current)
                     rest = 0 if plain else _SIEVE_REST
@@ -76,7 +80,7 @@ class UnitReader:
     def _by_line(
         self, file: InputFile, block: Block, decoder: Decoder
     ) -> Generator[Hit, None, Source | None]:
-        """Read a block record by record; return the source of the last event, if gated."""
+        """Read a block record by record; return the source of the last event, if it is fast."""
         for index in range(len(block.ends)):
             line = block.text(index)
             if not line:
@@ -88,7 +92,45 @@ class UnitReader:
             else:
                 self.tally.records += 1
                 yield from self._sifted(*unwrapped, file, decoder)
-        return next((s for s in self._sources if s.name == self._last and s.gate), None)
+        return self._fast()
+
+    def _fast(self) -> Source | None:
+        for source in self._sources:
+            if source.name == self._last and (source.gate or source.text):
+                return source
+        return None
+
+    def _by_search(
+        self, file: InputFile, block: Block, decoder: Decoder, source: Source
+    ) -> Generator[Hit, None, Source | None]:
+        """Pass over the lines of a text format that match no rule; return as `_by_line` does."""
+        search = self._searches.get(source.name)
+        if search is None:
+            search = self._searches[source.name] = TextSearch(source, self.plan)
+        seen = {view for (name, view), n in self.tally.views.items() if n and name == source.name}
+        marks = search.find(block, seen)
+        if marks is None:
+            return (yield from self._by_line(file, block, decoder))
+        context = {"modified_ns": file.modified_ns} if file.modified_ns else {}
+        lines = Searched(
+            block.data, block.ends, file.path, block.line, context, marks, search.wanted
+        )
+        for item in decoder.skim(source, lines):
+            if isinstance(item, Passed):
+                self.tally.records += item.records
+                self.tally.events[source.name] += item.events
+                for view, count in item.views.items():
+                    self.tally.views[source.name, view] += count
+                if item.events:
+                    self._last = source.name
+            elif isinstance(item, Likely):
+                yield from self._match((item.event,), search.rules(item.marks))
+            elif isinstance(item, ParseFailure):
+                self.tally.fail(item)
+            elif line := block.text(item):
+                origin = Origin(file.path, block.line + item)
+                yield from self._decode(decoder, RawRecord(line, origin, file.modified_ns))
+        return self._fast()
 
     def _unwrapped(self, line: bytes, origin: Origin) -> tuple[Source, Block, _Places] | None:
         """Take a list of plain records out of a line such as `{"Records":[…]}`, to be sifted."""
@@ -147,7 +189,9 @@ class UnitReader:
         self.tally.records += 1
         yield from self._match(decoder.decode(record))
 
-    def _match(self, items: Iterable[Event | ParseFailure]) -> Iterator[Hit]:
+    def _match(
+        self, items: Iterable[Event | ParseFailure], among: frozenset[int] | None = None
+    ) -> Iterator[Hit]:
         tally = self.tally
         for item in items:
             if isinstance(item, ParseFailure):
@@ -157,7 +201,7 @@ class UnitReader:
             tally.events[item.source] += 1
             for view in item.views:
                 tally.views[item.source, view] += 1
-            yield from self._verdicts(match_event(self.plan, item))
+            yield from self._verdicts(match_event(self.plan, item, among))
 
     def _verdicts(self, verdicts: list[Hit | Undecided]) -> Iterator[Hit]:
         for verdict in verdicts:

@@ -1,12 +1,14 @@
 """What a log source is: the contract between a format and the pipeline."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from trailhound.model.events import Envelope, Event
 from trailhound.model.logsource import FieldInfo, Route
 from trailhound.model.records import ParseFailure, Payload
+from trailhound.model.spelling import Spelling
 
 Path = tuple[str, ...]
 
@@ -41,6 +43,83 @@ class Settling(Protocol):
         belongs together would have come by now.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """Whole lines of valid UTF-8 without NUL bytes, and what a search found in them."""
+
+    data: bytes
+    ends: Sequence[int]
+    """Where each line ends in `data`."""
+    path: str
+    line: int
+    """1-based number of the first line."""
+    context: Mapping[str, Any]
+    """As that of the payloads that its lines would become."""
+    marks: Mapping[int, int]
+    """Index of a line → bits of what was found in it; lines in which nothing was are left out."""
+    wanted: Callable[[int], bool]
+    """Whether an event may match a rule, from the bits of all its lines together."""
+
+    def text(self, index: int) -> bytes:
+        """Return the line at an index, without its end."""
+        return self.data[self.ends[index - 1] + 1 if index else 0 : self.ends[index]]
+
+
+class Likely(NamedTuple):
+    """An event that may match some rules."""
+
+    event: Event
+    marks: int
+    """What was found in its lines; negative where that is not known."""
+
+
+class Passed(NamedTuple):
+    """Events that no rule can match, which were counted and nothing else."""
+
+    records: int
+    """Lines taken in, also those whose event is still open."""
+    events: int
+    views: Mapping[str, int]
+    """View → how many of them are in it."""
+
+
+@runtime_checkable
+class Skimming(Protocol):
+    """A reader of lines that can pass over those in which a search has found nothing."""
+
+    def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
+        """Read lines, making events only of what may match a rule.
+
+        State that later events depend on is kept as by `read`, and so are the order and the
+        failures.
+
+        Yields:
+            What came of the lines; and an index where the line there has to be read as if
+            nothing were known of it, before the next item is asked for.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextGate:
+    """How what a text format says stands in its lines: for the search of whole blocks."""
+
+    spelling: Callable[[str, str], Spelling | None]
+    """(view, field) → how its values are spelt, None where that is not known. An empty field
+    stands for any text of the view's documents."""
+    shows: Mapping[str, tuple[bytes, ...]]
+    """View → texts of which one stands in any skimmed event of that view. A view that is left
+    out may be that of any event. All texts are in lower case, and searched for in any case."""
+    odd: tuple[bytes, ...]
+    """Texts in lines that say what they do not hold; an event with one is always wanted."""
+    event_of: re.Pattern[bytes] | None = None
+    """Finds in each plain line the name of its event, where an event has several."""
+    coded: tuple[bytes, ...] = ()
+    """Texts of which one stands in lines that hold values in a code: those are searched as..."""
+    decoded: Callable[[bytes], bytes] = bytes
+    """...well: in what this makes of them, `name=value` for each value that is coded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +200,5 @@ class Source:
     columns: Columns | None = None
     """For those of which very many come; needs a gate. Plain records of others are described
     one by one."""
+    text: TextGate | None = None
+    """For text formats that deserve it; their readers are `Skimming`."""

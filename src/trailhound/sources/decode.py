@@ -3,7 +3,7 @@
 import itertools
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, Payload, RawRecord
@@ -16,7 +16,7 @@ from trailhound.sources.container_lines import (
     stream_of,
 )
 from trailhound.sources.contents import inside, within
-from trailhound.sources.contract import Settling, Source
+from trailhound.sources.contract import Likely, Passed, Searched, Settling, Skimming, Source
 from trailhound.sources.document import (
     JsonFailure,
     Reading,
@@ -32,6 +32,7 @@ from trailhound.sources.unwrap import WRAPPINGS_TAKEN_OFF, kind_of, unwrap, unwr
 
 Item = Event | ParseFailure
 Content = Payload | ParseFailure
+T = TypeVar("T")
 
 _BLANKS = " \t\r\n\v\f\0\ufeff"
 _BLANK_BYTES = b" \t\r\n\v\f\0\xef\xbb\xbf"
@@ -104,6 +105,15 @@ class Decoder:
             yield from self._json(data, self._outermost(record), numbers)
         elif bare:
             yield from self._line(data, record.origin)
+
+    def skim(
+        self, source: Source, lines: Searched
+    ) -> Iterator[Passed | Likely | ParseFailure | int]:
+        """Pass over lines as the reader of a source does that is `Skimming`; see there."""
+        reader = self._readers[source.name]
+        assert isinstance(reader, Skimming)  # noqa: S101 - the source has a text gate
+        self._last = Origin(lines.path, lines.line)
+        return _guarded(source, reader.skim(lines), self._last)
 
     def _outermost(self, record: RawRecord) -> Payload:
         return Payload(origin=record.origin, context=self._known)
@@ -347,7 +357,7 @@ def _recognises(source: Source, payload: Payload) -> bool:
         return False
 
 
-def _guarded(source: Source, items: Iterable[Item], origin: Origin) -> Iterator[Item]:
+def _guarded(source: Source, items: Iterable[T], origin: Origin) -> Iterator[T | ParseFailure]:
     try:
         yield from items
     except Exception as error:  # a bug in a source must not stop the run

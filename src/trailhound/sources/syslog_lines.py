@@ -36,12 +36,13 @@ _MONTHS = {
     "Nov": 11,
     "Dec": 12,
 }
-_NOT_HOSTS = frozenset(
+NOT_HOSTS = frozenset(
     (
         *("trace", "debug", "info", "notice", "warn", "warning", "error", "err"),
         *("crit", "critical", "fatal", "panic", "stdout", "stderr"),
     )
 )
+"""What stands where a host would in lines that are not syslog."""
 
 _BSD = re.compile(
     r"(?:<(\d{1,3})>)?(([A-Z][a-z]{2}) {1,2}(\d{1,2}) (?:(\d{4}) )?"
@@ -169,7 +170,7 @@ def _bsd(found: re.Match[str], text: str) -> Frame | None:
 def _iso(found: re.Match[str], text: str) -> Frame | None:
     pri, stamp, host = found.groups()
     rest = text[found.end() :]
-    if host.lower() in _NOT_HOSTS:
+    if host.lower() in NOT_HOSTS:
         return None  # an application's own `2026-… INFO main: …`, or a container runtime's line
     program, pid, message = _tag(rest)
     if not program and REPEATED_LAST.match(rest) is None:

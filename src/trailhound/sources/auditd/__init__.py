@@ -4,19 +4,22 @@
 auditd runs, and `journalctl -o json` entries of the audit transport.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 
 from trailhound.model.events import Event
 from trailhound.model.records import ParseFailure, Payload
+from trailhound.sources.auditd import skimming
 from trailhound.sources.auditd.accounts import Accounts, notes_on
 from trailhound.sources.auditd.assemble import Assembler, Group
 from trailhound.sources.auditd.catalogue import FIELDS, ROUTES
 from trailhound.sources.auditd.document import first_of, make_document
 from trailhound.sources.auditd.envelope import describe, describe_named, time_ns_in
 from trailhound.sources.auditd.fields import read_line, recognises
+from trailhound.sources.auditd.spelling import CODED, SHOWS, decoded, spelling
 from trailhound.sources.auditd.views import Processes, make_views
-from trailhound.sources.contract import Source
+from trailhound.sources.contract import Likely, Passed, Searched, Source, TextGate
 
 _NAME = "auditd"
 
@@ -44,6 +47,29 @@ class AuditdReader:
         given = self._assembler.add(line, payload.origin)
         return [item for group, late in given for item in self._events(group, late=late)]
 
+    def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
+        """See `Skimming`: events that are not wanted are put together, and never read."""
+        records = events = 0
+        views: Counter[str] = Counter()
+        for run in skimming.runs(lines):
+            if isinstance(run, int):
+                yield run
+                continue
+            records += len(run.raw)
+            given = self._assembler.add_raw(run.node, run.when, lines.path, run.raw, run.marks)
+            for group, late in given:
+                passed = None
+                if not late and group.holds_records() and not lines.wanted(group.marks):
+                    passed = skimming.pass_over(group, self._processes, self._accounts)
+                if passed is None:
+                    for item in self._events(group, late=late):
+                        yield Likely(item, group.marks) if isinstance(item, Event) else item
+                    continue
+                events += 1
+                for view in passed:
+                    views[view] += 1
+        yield Passed(records, events, views)
+
     def flush(self) -> Iterable[Event | ParseFailure]:
         """Give out the events still open."""
         for group, late in self._assembler.flush():
@@ -55,6 +81,7 @@ class AuditdReader:
             yield from self._events(group, late=late)
 
     def _events(self, group: Group, *, late: bool) -> Iterator[Event | ParseFailure]:
+        group.read()
         origins = tuple(sorted(set(group.origins)))
         if not group.lines:
             yield ParseFailure(
@@ -99,4 +126,5 @@ SOURCE = Source(
     reader=AuditdReader,
     routes=ROUTES,
     fields=FIELDS,
+    text=TextGate(spelling, SHOWS, skimming.ODD, skimming.EVENT, CODED, decoded),
 )

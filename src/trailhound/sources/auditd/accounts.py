@@ -15,7 +15,7 @@ Known = Mapping[str, str]
 _V = TypeVar("_V")
 
 _KEPT = 16_384
-_SESSION_RECORDS = ("USER_START", "USER_LOGIN", "USER_END", "CRED_REFR", "CRED_DISP")
+SESSION_RECORDS = ("USER_START", "USER_LOGIN", "USER_END", "CRED_REFR", "CRED_DISP")
 """Records of programs that log in, written after the login user was set. Those written before
 (USER_AUTH, USER_ACCT, CRED_ACQ) may carry that of whoever started the program."""
 _LOGINS = frozenset(
@@ -42,7 +42,7 @@ class Accounts:
 
     def learn(self, host: str, record: Record) -> None:
         """Take in what a record says; most say nothing."""
-        if record["type"] not in _SESSION_RECORDS or record.get("res") != "success":
+        if record["type"] not in SESSION_RECORDS or record.get("res") != "success":
             return
         name, number = record.get("acct", ""), record.get("auid", "unset")
         program = record.get("exe", "").rpartition("/")[2]

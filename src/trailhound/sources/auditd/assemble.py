@@ -3,11 +3,12 @@
 import heapq
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
-from trailhound.model.records import Origin
-from trailhound.sources.auditd.fields import Line
+from trailhound.model.records import Origin, Payload
+from trailhound.sources.auditd.fields import Line, read_line
 
 SETTLED = 128
 """Records of its host after which an event is taken as complete, if its end was seen or its
@@ -21,9 +22,13 @@ MAX_LINES = 65_536
 """Bounds on what is held back; past them the event that was silent longest goes first."""
 MAX_EVENT_LINES = 8192
 _REMEMBERED = 8192
+_REMEMBERED_RAW_BYTES = 2048
+EVERY_MARK = -1
+"""Marks of a group of which it is not known what a search would have found."""
 
 _ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASCII)
-_When = tuple[int, int, int]
+When = tuple[int, int, int]
+"""Seconds, nanoseconds and serial of an event."""
 _Key = tuple[str, int, int, int]
 
 
@@ -34,20 +39,67 @@ def _log_of(path: str) -> str:
     return folder + slash + _ROTATION.sub("", name)
 
 
+class Raw(NamedTuple):
+    """A record that has not been read yet."""
+
+    line: int
+    """Number of its line."""
+    kind: bytes
+    """Its type."""
+    data: bytes
+    """The line."""
+
+
+_Prints = int | tuple[bytes, ...]
+"""What tells two groups of the same name apart: a number made of their records, or the lines
+that it can be made of."""
+
+
 class Group:
     """The records of one event, so far."""
 
-    __slots__ = ("ended", "host", "lines", "origins", "seen")
+    __slots__ = ("count", "ended", "host", "lines", "marks", "origins", "path", "raw", "seen")
 
     def __init__(self, host: str) -> None:
         self.host = host
         self.lines: dict[tuple[str, str], Line] = {}
         self.origins: list[Origin] = []
+        self.raw: list[Raw] = []
+        """Records not yet read, the mark of the end left in; all of the file at `path`."""
+        self.path = ""
+        self.count = 0
+        self.marks = 0
+        """What a search found in the records together."""
         self.ended = False
         self.seen = 0
 
     def add(self, line: Line, origin: Origin) -> None:
         """Add a record; of two copies (of a log kept in two places) the enriched one stays."""
+        self.read()
+        self.count += 1
+        self.marks = EVERY_MARK
+        self._put(line, origin)
+
+    def add_raw(self, path: str, raw: Sequence[Raw], marks: int) -> None:
+        """Add records that may never have to be read."""
+        if path != self.path:
+            self.read()
+            self.path = path
+        self.count += len(raw)
+        self.marks |= marks
+        self.raw.extend(raw)
+        self.ended = self.ended or any(each.kind == _END for each in raw)
+
+    def read(self) -> None:
+        """Read what has not been read."""
+        for each in self.raw:
+            origin = Origin(self.path, each.line)
+            line = read_line(Payload(origin=origin, text=each.data.decode()))
+            if line is not None:
+                self._put(line, origin)
+        self.raw.clear()
+
+    def _put(self, line: Line, origin: Origin) -> None:
         self.origins.append(origin)
         if line.type == "EOE":
             self.ended = True
@@ -56,9 +108,29 @@ class Group:
         if known is None or len(line.enriched) > len(known.enriched):
             self.lines[line.type, line.body] = line
 
-    def fingerprint(self) -> int:
+    def holds_records(self) -> bool:
+        """Whether there is any but the mark of the end."""
+        return bool(self.lines) or any(each.kind != _END for each in self.raw)
+
+    def prints(self) -> _Prints:
         """What tells two groups of the same name apart: their records."""
+        if not self.lines:
+            lines = tuple(each.data for each in self.raw if each.kind != _END)
+            if sum(map(len, lines)) <= _REMEMBERED_RAW_BYTES:
+                return lines
+        self.read()
         return hash(frozenset(self.lines))
+
+
+def _fingerprint(prints: _Prints) -> int:
+    if isinstance(prints, int):
+        return prints
+    read = (read_line(Payload(origin=_NOWHERE, text=data.decode())) for data in prints)
+    return hash(frozenset((line.type, line.body) for line in read if line is not None))
+
+
+_END = b"EOE"
+_NOWHERE = Origin("-", 0)
 
 
 class _Host:
@@ -66,7 +138,7 @@ class _Host:
 
     def __init__(self) -> None:
         self.events = 0
-        self.queue: list[_When] = []
+        self.queue: list[When] = []
         self.seen = 0
 
 
@@ -81,7 +153,7 @@ class Assembler:
         self._open: OrderedDict[_Key, Group] = OrderedDict()
         self._hosts: dict[str, _Host] = {}
         self._held = 0
-        self._given: OrderedDict[_Key, int] = OrderedDict()
+        self._given: OrderedDict[_Key, _Prints] = OrderedDict()
         self._settling: dict[_Key, int] = {}
 
     def add(self, line: Line, origin: Origin) -> list[tuple[Group, bool]]:
@@ -91,29 +163,70 @@ class Assembler:
             Groups that are complete, and whether they come too late: after another group of
             the same name with other records was given out.
         """
-        when = (line.seconds, int(line.fraction.ljust(9, "0")), line.serial)
         name = line.node or _log_of(origin.path)
-        key = (name, *when)
+        key = (name, line.seconds, int(line.fraction.ljust(9, "0")), line.serial)
+        group = self._group(key)
+        group.add(line, origin)
+        return self._taken(key, group, 1)
+
+    def add_raw(
+        self, node: str, when: When, path: str, raw: Sequence[Raw], marks: int
+    ) -> list[tuple[Group, bool]]:
+        """Take in records of one event that follow on each other and need not be read yet.
+
+        Args:
+            node: host that they name, or empty.
+            when: of the event.
+            path: of their file.
+            raw: the records.
+            marks: what a search found in them.
+        """
+        key = (node or _log_of(path), *when)
+        if len(raw) > 1 and not self._has_room(key, len(raw)):
+            single = (self.add_raw(node, when, path, (each,), marks) for each in raw)
+            return [given for found in single for given in found]
+        group = self._group(key)
+        group.add_raw(path, raw, marks)
+        return self._taken(key, group, len(raw))
+
+    def _has_room(self, key: _Key, count: int) -> bool:
+        """Whether it is the same if records are taken in one by one or at once."""
+        group, host = self._open.get(key), self._hosts.get(key[0])
+        if self._held + count > MAX_LINES or len(self._open) >= MAX_EVENTS:
+            return False
+        if (group.count if group else 0) + count >= MAX_EVENT_LINES:
+            return False
+        oldest = next(iter(self._open.values()), None)
+        if host is None or oldest is None or oldest.host != key[0]:
+            return True
+        return host.seen + count - oldest.seen < STALE
+
+    def _group(self, key: _Key) -> Group:
+        name, *_ = key
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host()
         group = self._open.get(key)
         if group is None:
             group = self._open[key] = Group(name)
-            heapq.heappush(host.queue, when)
+            heapq.heappush(host.queue, key[1:])
             host.events += 1
         else:
             self._open.move_to_end(key)
-        host.seen += 1
+        return group
+
+    def _taken(self, key: _Key, group: Group, count: int) -> list[tuple[Group, bool]]:
+        name, now_s, *_ = key
+        host = self._hosts[name]
+        host.seen += count
         group.seen = host.seen
-        group.add(line, origin)
-        self._held += 1
-        given = self._complete(host, name, line.seconds)
+        self._held += count
+        given = self._complete(host, name, now_s)
         # What a wrong clock dated into the future never comes to the head of the queue.
         oldest_key, oldest = next(iter(self._open.items()))
         if oldest.host == name and host.seen - oldest.seen >= STALE:
             given.append(self._give(oldest_key))
-        if len(group.origins) >= MAX_EVENT_LINES and key in self._open:
+        if group.count >= MAX_EVENT_LINES and key in self._open:
             given.append(self._give(key))
         while len(self._open) > MAX_EVENTS or self._held > MAX_LINES:
             given.append(self._give(next(iter(self._open))))
@@ -122,10 +235,10 @@ class Assembler:
     def settle(self) -> Iterator[tuple[Group, bool]]:
         """Give out what has got no record since this was last called, in order of time."""
         before = self._settling
-        due = [key for key, group in self._open.items() if before.get(key) == len(group.origins)]
+        due = [key for key, group in self._open.items() if before.get(key) == group.count]
         for key in sorted(due, key=lambda key: (key[1:], key[0])):
             yield self._give(key)
-        self._settling = {key: len(group.origins) for key, group in self._open.items()}
+        self._settling = {key: group.count for key, group in self._open.items()}
 
     def flush(self) -> Iterator[tuple[Group, bool]]:
         """Give out all that is held, in order of time."""
@@ -151,17 +264,17 @@ class Assembler:
 
     def _give(self, key: _Key) -> tuple[Group, bool]:
         group = self._open.pop(key)
-        self._held -= len(group.origins)
+        self._held -= group.count
         host = self._hosts[group.host]
         host.events -= 1
         if len(host.queue) > 2 * host.events + SETTLED:
             host.queue = sorted({key[1:] for key in self._open if key[0] == group.host})
         if not host.events and len(self._hosts) > 1:
             del self._hosts[group.host]
-        if not group.lines:
+        if not group.holds_records():
             return group, key in self._given
-        prints = group.fingerprint()
-        late = self._given.get(key, prints) != prints
+        prints, before = group.prints(), self._given.get(key)
+        late = before is not None and _fingerprint(before) != _fingerprint(prints)
         self._given[key] = prints
         self._given.move_to_end(key)
         if len(self._given) > _REMEMBERED:

@@ -55,13 +55,15 @@ _ENCODED_NAMES = (
     "old-chardev old-disk old-fs old-net old-rng operation path proctitle profile "
     "requested_mask root_dir sw vm watch"
 )
-_ENCODED = frozenset(_ENCODED_NAMES.split())
+ENCODED = frozenset(_ENCODED_NAMES.split())
+"""Fields whose values may stand in hexadecimal."""
 _ID_NAMES = (
     "auid uid euid suid fsuid ouid oauid old-auid iuid id sauid gid egid sgid fsgid ogid igid "
     "ses old-ses oses"
 )
-_IDS = frozenset(_ID_NAMES.split())
-_DECODED = _ENCODED | _IDS
+IDS = frozenset(_ID_NAMES.split())
+"""Fields that hold the number of a user, a group or a session."""
+_DECODED = ENCODED | IDS
 _QUOTES = ("'", '"')
 _TRAILING = (",", ")")
 _UNSET = ("4294967295", "-1")
@@ -283,9 +285,9 @@ def decode(name: str, value: str) -> str:
         return value[1:-1] if value.endswith('"') and len(value) > 1 else value[1:]
     if first == "'":
         return value.strip("'")
-    if name in _IDS:
+    if name in IDS:
         return "unset" if value in _UNSET else value
-    if name in _ENCODED and (name != "acct" or value == value.upper()):
+    if name in ENCODED and (name != "acct" or value == value.upper()):
         raw = unhex(value)
         if raw is not None:
             if name == "proctitle":

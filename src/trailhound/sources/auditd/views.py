@@ -8,7 +8,7 @@ session), that meaning is kept, since public rules are written against it.
 import ipaddress
 import posixpath
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
@@ -26,13 +26,15 @@ _LENT_NAMES = (
 )
 _LENT = tuple(_LENT_NAMES.split())
 """Fields of the SYSCALL record that its fellow records are given."""
-_LAUNCHES = ("execve", "execveat")
-_FORKS = ("fork", "vfork", "clone", "clone3")
+LAUNCHES = ("execve", "execveat")
+"""System calls that start a program."""
+FORKS = ("fork", "vfork", "clone", "clone3")
+"""System calls that start a process."""
 _SENDS = ("connect", "sendto", "sendmsg", "sendmmsg")
 _SOCKETCALLS = {"3": "connect", "b": "sendto", "10": "sendmsg", "14": "sendmmsg"}
 _UNDER_WAY = "-115"
 """EINPROGRESS: a connection that does not block has been begun."""
-_OPENS = {"open": "a1", "openat": "a2", "open_by_handle_at": "a2"}
+OPENS = {"open": "a1", "openat": "a2", "open_by_handle_at": "a2"}
 _TARGET_DIRECTORY = {"renameat": "a2", "renameat2": "a2", "linkat": "a2", "symlinkat": "a1"}
 _AT_CALLS = (
     "openat openat2 mkdirat mknodat unlinkat fchmodat fchmodat2 fchownat renameat renameat2 linkat "
@@ -54,15 +56,41 @@ class Launch(NamedTuple):
     login: str
 
 
+class Unread:
+    """A launch whose records are read when somebody asks for it."""
+
+    __slots__ = ("_found", "_read", "login", "when")
+
+    def __init__(
+        self, when: tuple[int, int], login: str, read: Callable[[], tuple[str, str]]
+    ) -> None:
+        """Make one; `read` gives image and command line."""
+        self.when = when
+        self.login = login
+        self._read = read
+        self._found: tuple[str, str] | None = None
+
+    def launch(self) -> Launch:
+        """Read it."""
+        if self._found is None:
+            self._found = self._read()
+        image, command_line = self._found
+        return Launch(self.when, image, command_line[:_PARENT_TEXT], self.login)
+
+    def moved(self, when: tuple[int, int]) -> "Unread":
+        """Return the same at another time."""
+        return Unread(when, self.login, lambda: self.launch()[1:3])
+
+
 class Processes:
     """The last exec of each process, as far back as memory allows (least recent first out)."""
 
     def __init__(self) -> None:
-        self._launches: OrderedDict[tuple[str, str], Launch] = OrderedDict()
+        self._launches: OrderedDict[tuple[str, str], Launch | Unread] = OrderedDict()
         self.host = ""
         """Name of the host whose event is at hand."""
 
-    def put(self, pid: str, launch: Launch) -> None:
+    def put(self, pid: str, launch: Launch | Unread) -> None:
         """Remember what a process runs."""
         self._launches[self.host, pid] = launch
         self._launches.move_to_end((self.host, pid))
@@ -75,6 +103,17 @@ class Processes:
         The number of a process is used again, so its launch must lie before, and be of the
         same login or of none (a daemon that logs somebody in).
         """
+        launch = self._last(pid, when, login)
+        return launch.launch() if isinstance(launch, Unread) else launch
+
+    def inherit(self, pid: str, child: str, when: tuple[int, int], login: str) -> None:
+        """Let a new process run what the one does that forked it, until it starts its own."""
+        own = self._last(pid, when, login)
+        if own is not None and child.isdigit() and child != "0":
+            moved = own.moved(when) if isinstance(own, Unread) else own._replace(when=when)
+            self.put(child, moved)
+
+    def _last(self, pid: str, when: tuple[int, int], login: str) -> Launch | Unread | None:
         launch = self._launches.get((self.host, pid))
         if launch is None or launch.when > when or launch.login not in ("", login):
             return None
@@ -104,11 +143,11 @@ def make_views(
     name = system_call(document, call)
     execve = first_of(document, "EXECVE")
     happened = call.get("success") != "no"
-    if happened and (name in _LAUNCHES or (execve and not call)):
+    if happened and (name in LAUNCHES or (execve and not call)):
         views["process_creation"] = (_launch(document, call, execve, cwd, processes),)
         return views
-    if happened and name in _FORKS:
-        _inherit(document, call, processes)
+    if happened and name in FORKS:
+        processes.inherit(call.get("pid", ""), call.get("exit", ""), *_at(document, call))
     if happened:
         written = _written(document, call, name, processes)
         if written:
@@ -203,7 +242,7 @@ def writes(document: Mapping[str, Any], call: Record, name: str) -> bool:
         if name == "openat2":
             flags = int(first_of(document, "OPENAT2").get("oflag", "0")[:20], 8)
         else:
-            flags = int(call.get(_OPENS.get(name, ""), "0")[:20], 16)
+            flags = int(call.get(OPENS.get(name, ""), "0")[:20], 16)
     except ValueError:
         return False
     return flags & 3 in (1, 2)
@@ -269,12 +308,7 @@ def _actor(document: Mapping[str, Any], call: Record, processes: Processes) -> d
 def _launch(
     document: Mapping[str, Any], call: Record, execve: Record, cwd: str, processes: Processes
 ) -> dict[str, str]:
-    command_line = " ".join(arguments(execve))
-    if not command_line:
-        command_line = first_of(document, "PROCTITLE").get("proctitle", "")
-    image = call.get("exe", "")
-    if not call:
-        image = next((name for _, name in file_targets(document)), "")
+    image, command_line = launched(document, call, execve)
     row = _actor(document, call, processes) | {
         "Image": image,
         "CommandLine": command_line,
@@ -296,13 +330,15 @@ def _launch(
     return {name: value for name, value in row.items() if value and value != "(null)"}
 
 
-def _inherit(document: Mapping[str, Any], call: Record, processes: Processes) -> None:
-    """A process that another one forked runs the same program until it starts its own."""
-    child = call.get("exit", "")
-    when, login = _at(document, call)
-    own = processes.get(call.get("pid", ""), when, login)
-    if own is not None and child.isdigit() and child != "0":
-        processes.put(child, own._replace(when=when))
+def launched(document: Mapping[str, Any], call: Record, execve: Record) -> tuple[str, str]:
+    """Image and command line of a program that an event started."""
+    command_line = " ".join(arguments(execve))
+    if not command_line:
+        command_line = first_of(document, "PROCTITLE").get("proctitle", "")
+    image = call.get("exe", "")
+    if not call:
+        image = next((name for _, name in file_targets(document)), "")
+    return image, command_line
 
 
 def _at(document: Mapping[str, Any], call: Record) -> tuple[tuple[int, int], str]:

@@ -10,17 +10,18 @@ its message yields (`catalogue`).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from trailhound.model.events import Event, View
-from trailhound.model.records import ParseFailure, Payload
-from trailhound.sources.contract import Source
-from trailhound.sources.linux_auth import journal
+from trailhound.model.records import Origin, ParseFailure, Payload
+from trailhound.sources.contract import Likely, Passed, Searched, Source, TextGate
+from trailhound.sources.linux_auth import journal, skimming
 from trailhound.sources.linux_auth.catalogue import FIELDS, PROCESS_VIEW, ROUTES
 from trailhound.sources.linux_auth.envelope import describe, program_in
 from trailhound.sources.linux_auth.lines import Lines
 from trailhound.sources.linux_auth.messages import interpret, views_of
+from trailhound.sources.linux_auth.spelling import SHOWS, spelling
 from trailhound.sources.linux_auth.stamps import Calendar, iso, stamp_in
 from trailhound.sources.syslog_lines import (
     FACILITIES,
@@ -74,6 +75,17 @@ class _Reader:
         if found is None:
             return [ParseFailure(payload.origin, "no syslog header", "the line has no header")]
         return self._line(payload, found)
+
+    def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
+        """See `Skimming`."""
+
+        def read(text: str, index: int) -> Iterator[Likely | ParseFailure]:
+            origin = Origin(lines.path, lines.line + index)
+            payload = Payload(origin=origin, text=text, context=lines.context)
+            for item in self.read(payload):
+                yield Likely(item, lines.marks[index]) if isinstance(item, Event) else item
+
+        return skimming.skim(lines, self._calendar, self._lines, read)
 
     def flush(self) -> Iterable[Event | ParseFailure]:
         """See `Reader`: nothing is held back."""
@@ -167,4 +179,5 @@ SOURCE = Source(
     reader=_Reader,
     routes=ROUTES,
     fields=FIELDS,
+    text=TextGate(spelling, SHOWS, skimming.ODD),
 )

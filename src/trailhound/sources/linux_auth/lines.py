@@ -1,5 +1,6 @@
 """Lines that mean something only together with lines before them."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from trailhound.sources.syslog_lines import REPEATED_LAST
@@ -33,24 +34,33 @@ class Lines:
                 if before is not None:
                     document["repeats"] = before
             return
-        line = {"program": program, "message": message[:_CHARACTERS_KEPT]}
+        self.remember(path, document)
+        if program.endswith("sudo"):
+            begun = self.remember_sudo(path, document)
+            if begun is not None:
+                document["continues"] = begun
+
+    def remember(self, path: str, document: Mapping[str, Any]) -> None:
+        """Remember a line that has a program as the last one of its host."""
+        line = {"program": document["program"], "message": document["message"][:_CHARACTERS_KEPT]}
         if "pid" in document:
             line["pid"] = document["pid"]
-        _keep(self._last, (path, host), line)
-        if program.endswith("sudo"):
-            self._link_sudo(path, host, document)
+        _keep(self._last, (path, document.get("host", "")), line)
 
-    def _link_sudo(self, path: str, host: str, document: dict[str, Any]) -> None:
-        message = document["message"]
+    def remember_sudo(self, path: str, document: Mapping[str, Any]) -> str | None:
+        """Remember a message of sudo; return the one that it continues."""
+        host, message = document.get("host", ""), document["message"]
         user, mark, rest = message.partition(CONTINUED)
         if not mark:
             user = message.partition(" : ")[0]
         key = (path, host, document.get("pid"), user.strip(" "))
         if not mark:
             _keep(self._sudo, key, message[:_CHARACTERS_KEPT])
-        elif (before := self._sudo.get(key)) is not None:
-            document["continues"] = before
+            return None
+        before = self._sudo.get(key)
+        if before is not None:
             _keep(self._sudo, key, joined(before, rest)[:_CHARACTERS_KEPT])
+        return before
 
 
 def joined(before: str, rest: str) -> str:

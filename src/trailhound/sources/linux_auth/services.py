@@ -38,7 +38,7 @@ _SYSTEMD = (
     ("Reloading ", "service-reloading"),
     ("Reloaded ", "service-reloaded"),
 )
-_DESCRIBED: Mapping[str, str] = {
+DESCRIBED: Mapping[str, str] = {
     "System Logging Service": "rsyslog.service",
     "Security Auditing Service": "auditd.service",
     "Security Audit Logging Service": "auditd.service",
@@ -124,7 +124,7 @@ def read_systemd(message: str, unit: str = "") -> list[Fields]:
 def _unit(text: str, unit: str) -> Fields:
     text = text.removesuffix("...").removesuffix("…").removesuffix(".")
     found = _UNIT.match(text)
-    name = unit or (found[1] if found else _DESCRIBED.get(text, ""))
+    name = unit or (found[1] if found else DESCRIBED.get(text, ""))
     description = (found[2] or "") if found else text
     fields: Fields = {"unit": name} if name else {}
     return fields | ({"unit_description": description} if description else {})

@@ -126,6 +126,14 @@ def stamp_in(known: Mapping[str, Any]) -> int | None:
     return None
 
 
+def is_anchored(context: Mapping[str, Any]) -> bool:
+    """Whether the year of any stamp in a file follows from when it was last written."""
+    modified_ns = _modified_ns(context)
+    if modified_ns is None or stamp_in(context) is not None:
+        return False
+    return 1980 <= _year_of(modified_ns) <= 2200
+
+
 def _modified_ns(context: Mapping[str, Any]) -> int | None:
     modified = context.get("modified_ns")
     return modified if isinstance(modified, int) and is_time_ns(modified) else None

@@ -1,0 +1,163 @@
+"""Passing over audit events: put together from raw lines, counted, and read only at need.
+
+What later events depend on is kept as if they had been read: which events are open, and which
+program each process runs.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from trailhound.model.records import Origin, Payload
+from trailhound.sources.auditd.accounts import SESSION_RECORDS, Accounts
+from trailhound.sources.auditd.assemble import Group, Raw, When
+from trailhound.sources.auditd.document import Record, first_of, make_document
+from trailhound.sources.auditd.fields import read_line, read_record, syscall_name
+from trailhound.sources.auditd.names import ARCHES
+from trailhound.sources.auditd.views import FORKS, LAUNCHES, Processes, Unread, launched
+from trailhound.sources.contract import Searched
+
+_NAME = rb"(?:node=([A-Za-z0-9_.:-]{1,255}) )?type=([A-Z][A-Z_]{1,63}) msg=audit\("
+# Seconds up to the year 2255: 64 bits hold them in nanoseconds.
+_HEAD = re.compile(rb"(?m)^" + _NAME + rb"([1-8]?\d{9}\.\d{3}:\d{1,10})\):(?= ).*")
+EVENT = re.compile(rb"(?m)^(?:node=\S+ )?type=\S+ (?:msg=)?audit\(([0-9.:]+)\).*")
+"""Finds the time and serial of a line."""
+_CALL = re.compile(
+    _NAME + rb"[\d.:]+\): arch=([0-9a-f]{1,8}) syscall=(\d{1,10}) (?:per=[0-9a-f]{1,16} )?"
+    rb"(?:success=(yes|no) )?exit=(-?\d{1,20}) (?:a[0-3]=[0-9a-f]{1,16} ){4}items=\d{1,5} "
+    rb"ppid=\d{1,10} pid=(\d{1,10}) auid=(\d{1,10}|-1) "
+)
+_ADDED_CALL = re.compile(rb"\x1dARCH=\w+ SYSCALL=([a-z0-9_]+)(?: |\Z)")
+_CALL_NAME = b"SYSCALL="
+_UNSET = (b"4294967295", b"-1")
+_OF_A_LAUNCH = (b"SYSCALL", b"EXECVE", b"PROCTITLE")
+_UNREAD_BYTES = 4096
+_SESSIONS = frozenset(kind.encode() for kind in SESSION_RECORDS)
+
+ODD = (
+    *(b"_len=", b"]="),  # an argument in pieces
+    b"avc ",  # what stands around the verdict is put together
+    # Letters outside ASCII that are letters of ASCII in another case.
+    *(b"\xe2\x84\xaa", b"\xc4\xb0", b"\xc5\xbf"),
+)
+
+
+class Run:
+    """Lines of one event that follow on each other."""
+
+    __slots__ = ("marks", "node", "raw", "when")
+
+    def __init__(self, node: bytes, name: bytes) -> None:
+        self.node = node.decode()
+        seconds, _, rest = name.partition(b".")
+        fraction, _, serial = rest.partition(b":")
+        self.when: When = (int(seconds), int(fraction) * 1_000_000, int(serial))
+        self.raw: list[Raw] = []
+        self.marks = 0
+
+
+def runs(lines: Searched) -> Iterator[Run | int]:
+    """Yield the lines by event, and the index of each line that is not plain."""
+    heads: list[tuple[bytes, bytes, bytes] | None] = list(_HEAD.findall(lines.data))
+    if len(heads) != len(lines.ends):
+        heads = [_head(lines.text(index)) for index in range(len(lines.ends))]
+    data, marks, first = lines.data, lines.marks, lines.line
+    run: Run | None = None
+    last = (b"", b"")
+    start = 0
+    for index, (head, end) in enumerate(zip(heads, lines.ends, strict=True)):
+        if head is None:
+            if run is not None:
+                yield run
+            run = None
+            yield index
+        else:
+            node, kind, name = head
+            if run is None or name != last[1] or node != last[0]:
+                if run is not None:
+                    yield run
+                run, last = Run(node, name), (node, name)
+            run.raw.append(Raw(first + index, kind, data[start:end]))
+            if index in marks:
+                run.marks |= marks[index]
+        start = end + 1
+    if run is not None:
+        yield run
+
+
+def _head(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    found = _HEAD.match(line)
+    return None if found is None else (found[1] or b"", found[2], found[3])
+
+
+def pass_over(group: Group, processes: Processes, accounts: Accounts) -> tuple[str, ...] | None:
+    """Do without an event: remember what it started and whom it names; return its views.
+
+    Views in which an event is only by what its records say further down are left out. None
+    where the event has to be read.
+    """
+    if group.lines:
+        return None
+    started = _started(group, processes)
+    if started is not None:
+        for raw in group.raw:
+            if raw.kind in _SESSIONS:
+                accounts.learn(group.host, _record(raw.data))
+    return started
+
+
+def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
+    calls = [raw for raw in group.raw if raw.kind == b"SYSCALL"]
+    if not calls:
+        return None if any(raw.kind == b"EXECVE" for raw in group.raw) else ("records",)
+    found = _CALL.match(calls[0].data) if len(calls) == 1 else None
+    if found is None:
+        return None
+    _, _, arch, number, success, result, pid, login = found.groups()
+    kind = _kind_of(arch, number)
+    if (named := calls[0].data.count(_CALL_NAME)) > 0:
+        added = _ADDED_CALL.search(calls[0].data) if named == 1 else None
+        if added is None or added[1].startswith(b"unknown"):
+            return None
+        kind = added[1].decode()
+    if success == b"no" or kind not in _STARTS:
+        return ("records",)
+    when = _moment(calls[0].data)
+    user = "" if login in _UNSET else login.decode()
+    processes.host = group.host
+    if kind in FORKS:
+        processes.inherit(pid.decode(), result.decode(), when, user)
+        return ("records",)
+    kept = tuple(raw.data for raw in group.raw if raw.kind in _OF_A_LAUNCH)
+    unread = Unread(when, user, lambda: _launch_in(kept))
+    large = sum(map(len, kept)) > _UNREAD_BYTES
+    processes.put(pid.decode(), unread.launch() if large else unread)
+    return ("records", "process_creation")
+
+
+_NOWHERE = Origin("-", 0)
+_STARTS = frozenset((*LAUNCHES, *FORKS))
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(arch: bytes, number: bytes) -> str:
+    return syscall_name(ARCHES.get(arch.decode(), ""), number.decode())
+
+
+def _moment(line: bytes) -> tuple[int, int]:
+    found = _HEAD.match(line)
+    assert found is not None  # noqa: S101 - the line is plain
+    seconds, ns, serial = Run(b"", found[3]).when
+    return seconds * 1_000_000_000 + ns, serial
+
+
+def _record(data: bytes) -> Record:
+    line = read_line(Payload(origin=_NOWHERE, text=data.decode()))
+    assert line is not None  # noqa: S101 - the line is plain
+    return read_record(line)
+
+
+def _launch_in(lines: tuple[bytes, ...]) -> tuple[str, str]:
+    read = (read_line(Payload(origin=_NOWHERE, text=line.decode())) for line in lines)
+    document, _ = make_document([line for line in read if line is not None])
+    return launched(document, first_of(document, "SYSCALL"), first_of(document, "EXECVE"))
