@@ -73,7 +73,9 @@ class TextSearch:
 
     def wanted(self, marks: int) -> bool:
         """Whether an event with these marks may match a rule, or shows that a view is served."""
-        return self._search is None or self._search.wanted(marks)
+        if self._search is None:
+            return True
+        return marks != 0 and self._search.wanted(marks)
 
     def rules(self, marks: int) -> frozenset[int] | None:
         """Return the positions of the rules that an event may match; None where any may be."""

@@ -55,7 +55,7 @@ class AuditdReader:
             if isinstance(run, int):
                 yield run
                 continue
-            records += len(run.raw)
+            records += len(run.raw.kinds)
             given = self._assembler.add_raw(run.node, run.when, lines.path, run.raw, run.marks)
             for group, late in given:
                 passed = None

@@ -3,7 +3,7 @@
 import heapq
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,7 +29,8 @@ EVERY_MARK = -1
 _ROTATION = re.compile(r"[.-]\d{1,14}(?=\.|$)|\.(?:gz|zst|zstd|bz2|xz)$", re.ASCII)
 When = tuple[int, int, int]
 """Seconds, nanoseconds and serial of an event."""
-_Key = tuple[str, int, int, int]
+Key = tuple[str, int, int, int]
+"""Host, and when."""
 
 
 @lru_cache(maxsize=256)
@@ -40,28 +41,32 @@ def _log_of(path: str) -> str:
 
 
 class Raw(NamedTuple):
-    """A record that has not been read yet."""
+    """Records that follow on each other and have not been read yet."""
 
     line: int
-    """Number of its line."""
-    kind: bytes
-    """Its type."""
+    """Number of the first line."""
+    kinds: tuple[bytes, ...]
+    """The types of the records."""
     data: bytes
-    """The line."""
+    """The lines."""
+
+    def lines(self) -> list[bytes]:
+        """Return the lines one by one."""
+        return self.data.split(b"\n")
 
 
-_Prints = int | tuple[bytes, ...]
-"""What tells two groups of the same name apart: a number made of their records, or the lines
+_Prints = int | tuple[Raw, ...]
+"""What tells two groups of the same name apart: a number made of their records, or the records
 that it can be made of."""
 
 
 class Group:
     """The records of one event, so far."""
 
-    __slots__ = ("count", "ended", "host", "lines", "marks", "origins", "path", "raw", "seen")
+    __slots__ = ("count", "ended", "lines", "marks", "name", "origins", "path", "raw", "seen")
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+    def __init__(self, name: Key) -> None:
+        self.name = name
         self.lines: dict[tuple[str, str], Line] = {}
         self.origins: list[Origin] = []
         self.raw: list[Raw] = []
@@ -73,6 +78,11 @@ class Group:
         self.ended = False
         self.seen = 0
 
+    @property
+    def host(self) -> str:
+        """What tells the host from others."""
+        return self.name[0]
+
     def add(self, line: Line, origin: Origin) -> None:
         """Add a record; of two copies (of a log kept in two places) the enriched one stays."""
         self.read()
@@ -80,23 +90,24 @@ class Group:
         self.marks = EVERY_MARK
         self._put(line, origin)
 
-    def add_raw(self, path: str, raw: Sequence[Raw], marks: int) -> None:
+    def add_raw(self, path: str, raw: Raw, marks: int) -> None:
         """Add records that may never have to be read."""
         if path != self.path:
             self.read()
             self.path = path
-        self.count += len(raw)
+        self.count += len(raw.kinds)
         self.marks |= marks
-        self.raw.extend(raw)
-        self.ended = self.ended or any(each.kind == _END for each in raw)
+        self.raw.append(raw)
+        self.ended = self.ended or _END in raw.kinds
 
     def read(self) -> None:
         """Read what has not been read."""
-        for each in self.raw:
-            origin = Origin(self.path, each.line)
-            line = read_line(Payload(origin=origin, text=each.data.decode()))
-            if line is not None:
-                self._put(line, origin)
+        for raw in self.raw:
+            for number, data in enumerate(raw.lines(), raw.line):
+                origin = Origin(self.path, number)
+                line = read_line(Payload(origin=origin, text=data.decode()))
+                if line is not None:
+                    self._put(line, origin)
         self.raw.clear()
 
     def _put(self, line: Line, origin: Origin) -> None:
@@ -110,14 +121,14 @@ class Group:
 
     def holds_records(self) -> bool:
         """Whether there is any but the mark of the end."""
-        return bool(self.lines) or any(each.kind != _END for each in self.raw)
+        if self.lines or not self.ended:
+            return True
+        return any(raw.kinds.count(_END) < len(raw.kinds) for raw in self.raw)
 
     def prints(self) -> _Prints:
         """What tells two groups of the same name apart: their records."""
-        if not self.lines:
-            lines = tuple(each.data for each in self.raw if each.kind != _END)
-            if sum(map(len, lines)) <= _REMEMBERED_RAW_BYTES:
-                return lines
+        if not self.lines and sum([len(raw.data) for raw in self.raw]) <= _REMEMBERED_RAW_BYTES:
+            return tuple(self.raw)
         self.read()
         return hash(frozenset(self.lines))
 
@@ -125,8 +136,9 @@ class Group:
 def _fingerprint(prints: _Prints) -> int:
     if isinstance(prints, int):
         return prints
-    read = (read_line(Payload(origin=_NOWHERE, text=data.decode())) for data in prints)
-    return hash(frozenset((line.type, line.body) for line in read if line is not None))
+    held = [data.decode() for raw in prints for data in raw.lines()]
+    read = [read_line(Payload(origin=_NOWHERE, text=text)) for text in held]
+    return hash(frozenset((each.type, each.body) for each in read if each and each.type != "EOE"))
 
 
 _END = b"EOE"
@@ -150,11 +162,11 @@ class Assembler:
     """
 
     def __init__(self) -> None:
-        self._open: OrderedDict[_Key, Group] = OrderedDict()
+        self._open: OrderedDict[Key, Group] = OrderedDict()
         self._hosts: dict[str, _Host] = {}
         self._held = 0
-        self._given: OrderedDict[_Key, _Prints] = OrderedDict()
-        self._settling: dict[_Key, int] = {}
+        self._given: OrderedDict[Key, _Prints] = OrderedDict()
+        self._settling: dict[Key, int] = {}
 
     def add(self, line: Line, origin: Origin) -> list[tuple[Group, bool]]:
         """Take a record in.
@@ -170,7 +182,7 @@ class Assembler:
         return self._taken(key, group, 1)
 
     def add_raw(
-        self, node: str, when: When, path: str, raw: Sequence[Raw], marks: int
+        self, node: str, when: When, path: str, raw: Raw, marks: int
     ) -> list[tuple[Group, bool]]:
         """Take in records of one event that follow on each other and need not be read yet.
 
@@ -182,14 +194,18 @@ class Assembler:
             marks: what a search found in them.
         """
         key = (node or _log_of(path), *when)
-        if len(raw) > 1 and not self._has_room(key, len(raw)):
-            single = (self.add_raw(node, when, path, (each,), marks) for each in raw)
-            return [given for found in single for given in found]
+        count = len(raw.kinds)
+        if count > 1 and not self._has_room(key, count):
+            numbered = zip(raw.kinds, raw.lines(), strict=True)
+            single = [Raw(n, (kind,), data) for n, (kind, data) in enumerate(numbered, raw.line)]
+            return [
+                given for each in single for given in self.add_raw(node, when, path, each, marks)
+            ]
         group = self._group(key)
         group.add_raw(path, raw, marks)
-        return self._taken(key, group, len(raw))
+        return self._taken(key, group, count)
 
-    def _has_room(self, key: _Key, count: int) -> bool:
+    def _has_room(self, key: Key, count: int) -> bool:
         """Whether it is the same if records are taken in one by one or at once."""
         group, host = self._open.get(key), self._hosts.get(key[0])
         if self._held + count > MAX_LINES or len(self._open) >= MAX_EVENTS:
@@ -201,21 +217,21 @@ class Assembler:
             return True
         return host.seen + count - oldest.seen < STALE
 
-    def _group(self, key: _Key) -> Group:
+    def _group(self, key: Key) -> Group:
         name, *_ = key
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host()
         group = self._open.get(key)
         if group is None:
-            group = self._open[key] = Group(name)
+            group = self._open[key] = Group(key)
             heapq.heappush(host.queue, key[1:])
             host.events += 1
         else:
             self._open.move_to_end(key)
         return group
 
-    def _taken(self, key: _Key, group: Group, count: int) -> list[tuple[Group, bool]]:
+    def _taken(self, key: Key, group: Group, count: int) -> list[tuple[Group, bool]]:
         name, now_s, *_ = key
         host = self._hosts[name]
         host.seen += count
@@ -262,7 +278,7 @@ class Assembler:
                 given.append(self._give((name, *when)))
         return given
 
-    def _give(self, key: _Key) -> tuple[Group, bool]:
+    def _give(self, key: Key) -> tuple[Group, bool]:
         group = self._open.pop(key)
         self._held -= group.count
         host = self._hosts[group.host]

@@ -7,6 +7,7 @@ program each process runs.
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from trailhound.model.records import Origin, Payload
 from trailhound.sources.auditd.accounts import SESSION_RECORDS, Accounts
@@ -23,14 +24,18 @@ _HEAD = re.compile(rb"(?m)^" + _NAME + rb"([1-8]?\d{9}\.\d{3}:\d{1,10})\):(?= ).
 EVENT = re.compile(rb"(?m)^(?:node=\S+ )?type=\S+ (?:msg=)?audit\(([0-9.:]+)\).*")
 """Finds the time and serial of a line."""
 _CALL = re.compile(
-    _NAME + rb"[\d.:]+\): arch=([0-9a-f]{1,8}) syscall=(\d{1,10}) (?:per=[0-9a-f]{1,16} )?"
+    rb"(?m)^(?:node=\S{1,255} )?type=SYSCALL msg=audit\("
+    rb"[\d.:]+\): arch=([0-9a-f]{1,8}) syscall=(\d{1,10}) (?:per=[0-9a-f]{1,16} )?"
     rb"(?:success=(yes|no) )?exit=(-?\d{1,20}) (?:a[0-3]=[0-9a-f]{1,16} ){4}items=\d{1,5} "
     rb"ppid=\d{1,10} pid=(\d{1,10}) auid=(\d{1,10}|-1) "
 )
 _ADDED_CALL = re.compile(rb"\x1dARCH=\w+ SYSCALL=([a-z0-9_]+)(?: |\Z)")
 _CALL_NAME = b"SYSCALL="
+_Head = tuple[bytes, bytes, bytes]
+"""Node, type, and the name of the event."""
 _UNSET = (b"4294967295", b"-1")
-_OF_A_LAUNCH = (b"SYSCALL", b"EXECVE", b"PROCTITLE")
+_SYSCALL, _EXECVE = b"SYSCALL", b"EXECVE"
+_OF_A_LAUNCH = (_SYSCALL, _EXECVE, b"PROCTITLE")
 _UNREAD_BYTES = 4096
 _SESSIONS = frozenset(kind.encode() for kind in SESSION_RECORDS)
 
@@ -42,50 +47,52 @@ ODD = (
 )
 
 
-class Run:
+class Run(NamedTuple):
     """Lines of one event that follow on each other."""
 
-    __slots__ = ("marks", "node", "raw", "when")
-
-    def __init__(self, node: bytes, name: bytes) -> None:
-        self.node = node.decode()
-        seconds, _, rest = name.partition(b".")
-        fraction, _, serial = rest.partition(b":")
-        self.when: When = (int(seconds), int(fraction) * 1_000_000, int(serial))
-        self.raw: list[Raw] = []
-        self.marks = 0
+    node: str
+    when: When
+    raw: Raw
+    marks: int
+    """What was found in them."""
 
 
 def runs(lines: Searched) -> Iterator[Run | int]:
     """Yield the lines by event, and the index of each line that is not plain."""
-    heads: list[tuple[bytes, bytes, bytes] | None] = list(_HEAD.findall(lines.data))
-    if len(heads) != len(lines.ends):
-        heads = [_head(lines.text(index)) for index in range(len(lines.ends))]
-    data, marks, first = lines.data, lines.marks, lines.line
-    run: Run | None = None
-    last = (b"", b"")
-    start = 0
-    for index, (head, end) in enumerate(zip(heads, lines.ends, strict=True)):
+    heads: list[_Head | None] = list(_HEAD.findall(lines.data))
+    count = len(lines.ends)
+    if len(heads) != count:
+        heads = [_head(lines.text(index)) for index in range(count)]
+    first = 0
+    while first < count:
+        head = heads[first]
         if head is None:
-            if run is not None:
-                yield run
-            run = None
-            yield index
-        else:
-            node, kind, name = head
-            if run is None or name != last[1] or node != last[0]:
-                if run is not None:
-                    yield run
-                run, last = Run(node, name), (node, name)
-            run.raw.append(Raw(first + index, kind, data[start:end]))
-            if index in marks:
-                run.marks |= marks[index]
-        start = end + 1
-    if run is not None:
-        yield run
+            yield first
+            first += 1
+            continue
+        node, _, name = head
+        kinds = []
+        marks = 0
+        index = first
+        while head is not None and head[2] == name and head[0] == node:
+            kinds.append(head[1])
+            if index in lines.marks:
+                marks |= lines.marks[index]
+            index += 1
+            head = heads[index] if index < count else None
+        start = lines.ends[first - 1] + 1 if first else 0
+        raw = Raw(lines.line + first, tuple(kinds), lines.data[start : lines.ends[index - 1]])
+        yield Run(node.decode(), _when(name), raw, marks)
+        first = index
 
 
-def _head(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+def _when(name: bytes) -> When:
+    seconds, _, rest = name.partition(b".")
+    fraction, _, serial = rest.partition(b":")
+    return int(seconds), int(fraction) * 1_000_000, int(serial)
+
+
+def _head(line: bytes) -> _Head | None:
     found = _HEAD.match(line)
     return None if found is None else (found[1] or b"", found[2], found[3])
 
@@ -101,36 +108,45 @@ def pass_over(group: Group, processes: Processes, accounts: Accounts) -> tuple[s
     started = _started(group, processes)
     if started is not None:
         for raw in group.raw:
-            if raw.kind in _SESSIONS:
-                accounts.learn(group.host, _record(raw.data))
+            if not _SESSIONS.isdisjoint(raw.kinds):
+                for kind, data in zip(raw.kinds, raw.lines(), strict=True):
+                    if kind in _SESSIONS:
+                        accounts.learn(group.host, _record(data))
     return started
 
 
 def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
-    calls = [raw for raw in group.raw if raw.kind == b"SYSCALL"]
+    calls = [raw for raw in group.raw if _SYSCALL in raw.kinds]
     if not calls:
-        return None if any(raw.kind == b"EXECVE" for raw in group.raw) else ("records",)
-    found = _CALL.match(calls[0].data) if len(calls) == 1 else None
+        return None if any(_EXECVE in raw.kinds for raw in group.raw) else ("records",)
+    if len(calls) > 1 or calls[0].kinds.count(_SYSCALL) > 1:
+        return None
+    data = calls[0].data
+    found = _CALL.search(data)
     if found is None:
         return None
-    _, _, arch, number, success, result, pid, login = found.groups()
+    arch, number, success, result, pid, login = found.groups()
     kind = _kind_of(arch, number)
-    if (named := calls[0].data.count(_CALL_NAME)) > 0:
-        added = _ADDED_CALL.search(calls[0].data) if named == 1 else None
-        if added is None or added[1].startswith(b"unknown"):
-            return None
-        kind = added[1].decode()
+    if _CALL_NAME in data:
+        end = data.find(b"\n", found.end())
+        call = data[found.start() : end if end >= 0 else len(data)]
+        if (named := call.count(_CALL_NAME)) > 0:
+            added = _ADDED_CALL.search(call) if named == 1 else None
+            if added is None or added[1].startswith(b"unknown"):
+                return None
+            kind = added[1].decode()
     if success == b"no" or kind not in _STARTS:
         return ("records",)
-    when = _moment(calls[0].data)
+    _, seconds, ns, serial = group.name
+    when = seconds * 1_000_000_000 + ns, serial
     user = "" if login in _UNSET else login.decode()
     processes.host = group.host
     if kind in FORKS:
         processes.inherit(pid.decode(), result.decode(), when, user)
         return ("records",)
-    kept = tuple(raw.data for raw in group.raw if raw.kind in _OF_A_LAUNCH)
-    unread = Unread(when, user, lambda: _launch_in(kept))
-    large = sum(map(len, kept)) > _UNREAD_BYTES
+    raws = tuple(group.raw)
+    unread = Unread(when, user, lambda: _launch_in(raws))
+    large = sum([len(raw.data) for raw in raws]) > _UNREAD_BYTES
     processes.put(pid.decode(), unread.launch() if large else unread)
     return ("records", "process_creation")
 
@@ -144,20 +160,18 @@ def _kind_of(arch: bytes, number: bytes) -> str:
     return syscall_name(ARCHES.get(arch.decode(), ""), number.decode())
 
 
-def _moment(line: bytes) -> tuple[int, int]:
-    found = _HEAD.match(line)
-    assert found is not None  # noqa: S101 - the line is plain
-    seconds, ns, serial = Run(b"", found[3]).when
-    return seconds * 1_000_000_000 + ns, serial
-
-
 def _record(data: bytes) -> Record:
     line = read_line(Payload(origin=_NOWHERE, text=data.decode()))
     assert line is not None  # noqa: S101 - the line is plain
     return read_record(line)
 
 
-def _launch_in(lines: tuple[bytes, ...]) -> tuple[str, str]:
-    read = (read_line(Payload(origin=_NOWHERE, text=line.decode())) for line in lines)
+def _launch_in(raws: tuple[Raw, ...]) -> tuple[str, str]:
+    read = [
+        read_line(Payload(origin=_NOWHERE, text=data.decode()))
+        for raw in raws
+        for kind, data in zip(raw.kinds, raw.lines(), strict=True)
+        if kind in _OF_A_LAUNCH
+    ]
     document, _ = make_document([line for line in read if line is not None])
     return launched(document, first_of(document, "SYSCALL"), first_of(document, "EXECVE"))

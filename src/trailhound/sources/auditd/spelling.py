@@ -43,6 +43,7 @@ def _by_name() -> Mapping[str, tuple[bytes, ...]]:
     return {name: (*_behind("syscall", *found), b"010737") for name, found in numbers.items()}
 
 
+_PROCTITLE = re.compile(rb"type=PROCTITLE msg=audit\([0-9.:]+\): proctitle=((?:[0-9A-F]{2})+)")
 _DIGITS = "0123456789abcdef"
 _QUOTES = ("", "'", '"')
 _CALLS = _by_name()
@@ -104,6 +105,11 @@ CODED = (
 
 def decoded(line: bytes) -> bytes:
     """Write down again, in plain text, what a line says in hexadecimal."""
+    proctitle = _PROCTITLE.fullmatch(line)
+    if proctitle is not None:
+        raw = bytes.fromhex(proctitle[1].decode())
+        if raw.isascii():
+            return b"proctitle=" + raw.rstrip(b"\0").replace(b"\0", b" ")
     found: list[str] = []
     for name, value in _HEXADECIMAL.findall(line):
         field, digits = name.decode(), value.decode()
