@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -382,7 +382,7 @@ def test_values_stand_in_lines_as_declared(source: str) -> None:
     asked: set[tuple[str, str, str]] = set()
     for event, text in events_of(source):
         for view, documents in event.views.items():
-            spell = partial(gate.spelling, view)
+            spell = gate.spelling(view)
             assert view not in gate.shows or found_in(OneOf(frozenset(gate.shows[view])), text)
             for document in documents:
                 for name, value in _fields(document):

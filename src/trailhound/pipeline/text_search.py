@@ -5,7 +5,6 @@ the source passes over events without a mark that counts, and makes events of th
 """
 
 import contextlib
-import functools
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -98,13 +97,15 @@ def _needs(
 ) -> list[tuple[int, Need | None]]:
     """Return what an event must hold for each rule, in whichever view the rule reads it."""
     ways: dict[int, dict[Need | None, list[str]]] = {}
+    known_needs: dict[tuple[int, object], Need | None] = {}
     for view, rules in views.items():
-        spell = functools.partial(gate.spelling, view)
+        spell = gate.spelling(view)
         for index, predicate in rules:
             if isinstance(predicate, Or) and not predicate.items:
                 continue
-            need = need_in_text(predicate, spell)
-            ways.setdefault(index, {}).setdefault(need, []).append(view)
+            if (index, spell) not in known_needs:
+                known_needs[index, spell] = need_in_text(predicate, spell)
+            ways.setdefault(index, {}).setdefault(known_needs[index, spell], []).append(view)
     needs: list[tuple[int, Need | None]] = []
     for index, found in ways.items():
         each = [_shown(gate, need, where) for need, where in found.items()]

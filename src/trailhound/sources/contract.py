@@ -106,9 +106,9 @@ class Skimming(Protocol):
 class TextGate:
     """How what a text format says stands in its lines: for the search of whole blocks."""
 
-    spelling: Callable[[str, str], Spelling | None]
-    """(view, field) → how its values are spelt, None where that is not known. An empty field
-    stands for any text of the view's documents."""
+    spelling: Callable[[str], Callable[[str], Spelling | None]]
+    """View → field → how its values are spelt, None where that is not known. An empty field
+    stands for any text of the view's documents. Views alike have the same function."""
     shows: Mapping[str, tuple[bytes, ...]]
     """View → texts of which one stands in any skimmed event of that view. A view that is left
     out may be that of any event. All texts are in lower case, and searched for in any case."""

@@ -1,7 +1,7 @@
 """How values of audit records stand in their lines: for the search of whole blocks."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from trailhound.model.spelling import Spelling
@@ -69,6 +69,7 @@ _NAME = Spelling(joints=_JOINTS, heads=_FOLDERS)
 _TEXT = Spelling(joints=_JOINTS)
 _NUMBERED = Spelling(joints=_JOINTS, before=_behind("syscall"), named=_CALLS)
 _RECORD: Mapping[str, Spelling] = {
+    "": _ANYWHERE,
     "type": Spelling(joints=_JOINTS, before=(b"type=",)),
     "name": _NAME,
     "cmdline": _TEXT,
@@ -123,15 +124,14 @@ def decoded(line: bytes) -> bytes:
     return "\x1e".join(found).encode()
 
 
-def spelling(view: str, field: str) -> Spelling | None:
-    """Return how a field of a view is spelt in the records of an event, if that is known."""
-    if view != "records":
-        return _OTHER_VIEWS.get(view, {}).get(field)
-    return _ANYWHERE if not field else _of_record(field)
+def spelling(view: str) -> Callable[[str], Spelling | None]:
+    """Return how fields of a view are spelt in the records of an event."""
+    return _of_record if view == "records" else _OTHER_VIEWS.get(view, {}).get
 
 
 @lru_cache(maxsize=1024)
 def _of_record(field: str) -> Spelling | None:
+    """An empty field stands for any."""
     if field in _RECORD:
         return _RECORD[field]
     if _AGAIN.search(field):

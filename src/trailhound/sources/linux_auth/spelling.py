@@ -3,7 +3,7 @@
 Each text is in lower case, and stands in some case in any line of which the reader says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from trailhound.model.spelling import Spelling
 from trailhound.sources.linux_auth.catalogue import PROCESS_VIEW, SERVICES
@@ -155,14 +155,13 @@ _ANYWHERE = Spelling(
     made_up="success\nfailure\ntrue\nfalse\nname",
     made_of="0123456789.:-+tz",
 )
-_PROCESS: Mapping[str, Spelling] = dict.fromkeys(_PROCESS_FIELDS, _HERE)
+_LINE: Mapping[str, Spelling] = {**_FIELDS, "": _ANYWHERE}
+_PROCESS: Mapping[str, Spelling] = {**dict.fromkeys(_PROCESS_FIELDS, _HERE), "": _ANYWHERE}
 
 
-def spelling(view: str, field: str) -> Spelling | None:
-    """Return how a field of a view is spelt in a line; of any field, where `field` is empty."""
-    if not field:
-        return _ANYWHERE
-    return (_PROCESS if view == PROCESS_VIEW else _FIELDS).get(field)
+def spelling(view: str) -> Callable[[str], Spelling | None]:
+    """Return how fields of a view are spelt in a line; an empty name stands for any field."""
+    return _PROCESS.get if view == PROCESS_VIEW else _LINE.get
 
 
 def _shows() -> Mapping[str, tuple[bytes, ...]]:
