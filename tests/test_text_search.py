@@ -235,7 +235,6 @@ def _learnt(source: str, kind: str) -> TextSearch:
     search = TextSearch(BY_NAME[source], plan_of(source, kind))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_search, "SAMPLE_BYTES", 1)
-        patch.setattr(text_search, "_SHARE_LIMIT", 2)
         lines = [line for line in lines_of(source) if line.strip(b"\0")]
         plain = b"\n".join(lines).decode(errors="ignore").replace("\0", "").encode()
         assert search.find(Block(plain, 1), ()) is None
@@ -330,6 +329,28 @@ def test_passing_over_lines_loses_nothing(
             patch.setattr(assemble, name, bound)
         found = skimmed(plan, source, taught(source, kind), file, data, cuts)
         assert found == exactly(plan, file, data)
+
+
+def test_a_chain_of_forks_is_followed_to_its_program_however_long() -> None:
+    def call(serial: int, number: int, result: int, parent: int, pid: int, name: str) -> str:
+        return (
+            f"type=SYSCALL msg=audit(1700000200.000:{serial}): arch=c000003e syscall={number} "
+            f"success=yes exit={result} a0=0 a1=0 a2=0 a3=0 items=0 ppid={parent} pid={pid} "
+            f'auid=1000 uid=0 comm="{name}" exe="/bin/{name}"'
+        )
+
+    depth = 3000
+    lines = [
+        call(1, 59, 0, 1, 10, "nginx"),
+        *(call(serial, 57, serial + 9, 1, serial + 8, "nginx") for serial in range(2, depth)),
+        call(depth, 59, 0, depth + 8, depth + 9, "whoami"),
+    ]
+    data = "\n".join(lines).encode()
+    plan = plan_of("auditd", "builtin")
+    file = InputFile("log", 0, modified_ns=WRITTEN_NS)
+    found = skimmed(plan, "auditd", taught("auditd", "builtin"), file, data, ())
+    assert found == exactly(plan, file, data)
+    assert any(document.get("ParentImage") == "/bin/nginx" for *_, document, _ in found.hits)
 
 
 # --- what sources declare --------------------------------------------------------------------

@@ -127,8 +127,11 @@ def _search_for(
     gate: TextGate,
     unseen: Sequence[str],
     sample: Sequence[Block],
-) -> "_Search | None":
-    """Choose for each rule the needles that are rarest in the sample; None if they are not rare."""
+) -> "_Search":
+    """Choose for each rule the needles that are rarest in the sample.
+
+    Where many events hold one all the same, these are read, and the search costs little.
+    """
     patterns = list(dict.fromkeys(p for _, need in needs for p in patterns_of(need)))
     if len(patterns) > _PATTERNS_LIMIT:
         raise ValueError("too many patterns")
@@ -141,14 +144,10 @@ def _search_for(
             seen[number] |= 1 << (count + numbers[line])
         count += max(numbers) + 1
     where = dict(zip(patterns, seen, strict=True))
-    clauses: list[tuple[int, Clause]] = []
-    suspects = 0
-    for index, need in needs:
-        clause, found = rarest(choices(need, lambda p: where[p].bit_count()), where)
-        clauses.append((index, clause))
-        suspects |= found
-    if suspects.bit_count() > count * _SHARE_LIMIT:
-        return None
+    clauses = [
+        (index, rarest(choices(need, lambda p: where[p].bit_count()), where)[0])
+        for index, need in needs
+    ]
     shows = {view: gate.shows[view] for view in unseen if view in gate.shows}
     return _Search(clauses, gate, shows)
 

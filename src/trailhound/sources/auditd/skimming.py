@@ -6,7 +6,7 @@ program each process runs.
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from trailhound.model.records import Origin, Payload
@@ -145,7 +145,7 @@ def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
         processes.inherit(pid.decode(), result.decode(), when, user)
         return ("records",)
     raws = tuple(group.raw)
-    unread = Unread(when, user, lambda: _launch_in(raws))
+    unread = Unread(when, user, cache(lambda: _launch_in(raws)))
     large = sum([len(raw.data) for raw in raws]) > _UNREAD_BYTES
     processes.put(pid.decode(), unread.launch() if large else unread)
     return ("records", "process_creation")

@@ -59,27 +59,24 @@ class Launch(NamedTuple):
 class Unread:
     """A launch whose records are read when somebody asks for it."""
 
-    __slots__ = ("_found", "_read", "login", "when")
+    __slots__ = ("_read", "login", "when")
 
     def __init__(
         self, when: tuple[int, int], login: str, read: Callable[[], tuple[str, str]]
     ) -> None:
-        """Make one; `read` gives image and command line."""
+        """Make one; `read` gives image and command line, and may be called several times."""
         self.when = when
         self.login = login
         self._read = read
-        self._found: tuple[str, str] | None = None
 
     def launch(self) -> Launch:
         """Read it."""
-        if self._found is None:
-            self._found = self._read()
-        image, command_line = self._found
+        image, command_line = self._read()
         return Launch(self.when, image, command_line[:_PARENT_TEXT], self.login)
 
     def moved(self, when: tuple[int, int]) -> "Unread":
         """Return the same at another time."""
-        return Unread(when, self.login, lambda: self.launch()[1:3])
+        return Unread(when, self.login, self._read)
 
 
 class Processes:
