@@ -75,6 +75,7 @@ class Prefilter:
         self._source = source
         self._proof: _Proof | None = None
         self._search: _Search | None = None
+        self._haystacks: list[_Haystack] = []
         self._sample: list[Block] = []
         self._sampled_bytes = 0
         self._apart_bytes = _SAMPLES_APART_BYTES
@@ -116,7 +117,9 @@ class Prefilter:
         sample, self._sample, self._sampled_bytes = self._sample, [], 0
         try:
             self._proof = self._proof or _Proof(self._source)
-            self._search = _search_for(self._needs, sample)
+            # Compiled once, however many samples it takes.
+            self._haystacks = self._haystacks or _haystacks(_all_patterns(self._needs))
+            self._search = _search_for(self._needs, self._haystacks, sample)
         except (ImportError, ValueError):  # nothing for this machine, or patterns beyond it
             self._off = True
             return
@@ -135,16 +138,29 @@ Clause = tuple[frozenset[Pattern], ...]
 """A rule may match a line only if one pattern of each part is found in it."""
 
 
-def _search_for(
-    needs: Sequence[tuple[Candidate, Need]], sample: Sequence[Block]
-) -> "_Search | None":
-    """Choose for each rule the needles that are rarest in the sample; None if they are not rare."""
+def _all_patterns(needs: Sequence[tuple[Candidate, Need]]) -> list[Pattern]:
     patterns = list(dict.fromkeys(p for _, need in needs for p in patterns_of(need)))
     if len(patterns) > _PATTERNS_LIMIT:
         raise ValueError("too many patterns")
+    return patterns
+
+
+def _search_for(
+    needs: Sequence[tuple[Candidate, Need]],
+    haystacks: Sequence["_Haystack"],
+    sample: Sequence[Block],
+) -> "_Search | None":
+    """Choose for each rule the needles that are rarest in the sample; None if they are not rare.
+
+    Args:
+        needs: what lines must hold.
+        haystacks: all patterns of these.
+        sample: the beginning of a log.
+    """
     lines = 0
-    where = dict.fromkeys(patterns, 0)  # a bit for each line of the sample
-    haystacks = _haystacks(patterns)
+    where: dict[Pattern, int] = {}  # a bit for each line of the sample
+    for haystack in haystacks:
+        where |= dict.fromkeys(haystack.patterns, 0)
     for block in sample:
         for haystack in haystacks:
             for pattern, ends in zip(haystack.patterns, haystack.places(block.data), strict=True):
