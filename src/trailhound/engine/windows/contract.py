@@ -29,7 +29,7 @@ class Feed(NamedTuple):
     values: tuple[tuple[str, ...], ...] = ()
     """The texts at each of the window's `value_fields`; nulls are left out."""
     request: str = ""
-    """Id of the request that the event tells of (`engine.requests`); empty: none is known."""
+    """Id of the request that the event tells of (`Event.request`); empty: none is known."""
     at: int = 0
     """Where the event is kept, for whoever keeps it."""
     onward: tuple["Feed", ...] = ()
