@@ -106,6 +106,20 @@ def arrivals(lines: list[bytes], at_s: float, position: str = "file") -> list[Ar
     return [Arrival(line, "files/a", at_ns, f"{position}#{n}") for n, line in enumerate(lines)]
 
 
+def test_what_a_crash_cut_off_of_the_first_finding_does_not_stay(tmp_path: Path) -> None:
+    told = tmp_path / "findings" / "2026-11-26.ndjson"
+    told.parent.mkdir()
+    told.write_text('{"uid":"of an older journal"}\n')
+    judge_of(tmp_path).close()
+    with told.open("a") as file:
+        file.write('{"uid":"cut o')  # before any was noted as told
+    torn = told.with_name("2026-11-27.ndjson")
+    torn.write_text('{"uid":')
+    judge_of(tmp_path).close()
+    assert told.read_text() == '{"uid":"of an older journal"}\n'
+    assert torn.read_text() == ""
+
+
 def test_what_another_version_held_back_is_told_and_holds_nothing_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

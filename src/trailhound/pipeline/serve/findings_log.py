@@ -15,6 +15,11 @@ from trailhound.sinks.ocsf import detection_finding
 Form = Literal["ndjson", "ocsf"]
 
 
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Return how large the files of a log are, by name."""
+    return {path.name: path.stat().st_size for path in folder.glob("*.ndjson")}
+
+
 class FindingsLog:
     """Appends findings; the day in a file's name is that of their event time."""
 
@@ -31,8 +36,8 @@ class FindingsLog:
         self._folder = folder
         self._form = form
         for path in folder.glob("*.ndjson"):
-            size = sizes.get(path.name, 0 if sizes else None)
-            if size is not None and path.stat().st_size > size:
+            size = sizes.get(path.name, 0)
+            if path.stat().st_size > size:
                 os.truncate(path, size)
 
     def append(self, findings: Sequence[Finding]) -> dict[str, int]:

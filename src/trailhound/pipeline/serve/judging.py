@@ -21,7 +21,7 @@ from trailhound.model.records import ParseFailure
 from trailhound.pipeline.rulebooks import LoadedRules, load_rules
 from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.serve import talk
-from trailhound.pipeline.serve.findings_log import FindingsLog
+from trailhound.pipeline.serve.findings_log import FindingsLog, file_sizes
 from trailhound.pipeline.serve.forwarding import Forwarding
 from trailhound.pipeline.serve.journal import Batch, Journal, Late
 from trailhound.pipeline.serve.plain_reading import PlainReading, PlainRecords
@@ -61,7 +61,13 @@ class Judge:
         self._settings = settings
         self._journal = journal
         self._folder = Path(settings.state)
-        log = FindingsLog(self._folder / "findings", journal.log_sizes(), settings.findings_format)
+        findings = self._folder / "findings"
+        sizes = journal.log_sizes()
+        if not sizes:
+            # Of a new journal, what is there counts. From here on, what is not noted was cut off.
+            sizes = {"": 0, **file_sizes(findings)}
+            journal.told((), journal.next_number, sizes)
+        log = FindingsLog(findings, sizes, settings.findings_format)
         self._telling = Telling(log, journal)
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
         self._reading = Reading(journal)
