@@ -9,9 +9,9 @@ the same: `tests/test_serve_plain.py`.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import compress
+from itertools import compress, starmap
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 import orjson
@@ -19,11 +19,13 @@ from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
 from trailhound.engine.plan import Plan
+from trailhound.engine.tests import GaveUp
 from trailhound.intake.blocks import Block
 from trailhound.lake.json_text import inexact
 from trailhound.lake.schema import PROMOTED, column_value, promoted_values
 from trailhound.model.events import Envelope, Event
 from trailhound.model.records import Origin, Payload
+from trailhound.pipeline.prefilter import Alive
 from trailhound.pipeline.sieve import Sieve
 from trailhound.sources.contract import Columns, Part, Path, Source
 
@@ -104,11 +106,11 @@ class PlainReader:
         sifted = self._sieve.sift(block)
         if not sifted.plain:
             return None
-        others = {index for index, _ in sifted.candidates}
-        others.update(sifted.strangers)
+        candidates = dict(sifted.candidates)
+        others = set(sifted.strangers)
         if _CARRIES in block.data:
             others.update(index for index, line in enumerate(lines) if _CARRIES in line)
-        read: list[_Read] = []
+        read = _Read([], [], [], [], [])
         asked = self._described.asks_documents
         loads, dumps, sort = orjson.loads, orjson.dumps, orjson.OPT_SORT_KEYS
         for index, line in enumerate(lines):
@@ -119,26 +121,50 @@ class PlainReader:
                 text = dumps(document)
                 if text != line and text != _unescaped(line):
                     continue  # a repeated key, another spelling: read with care
+                if index in candidates and _may_match(candidates[index], document):
+                    continue
                 digest = self._hash.copy()
                 digest.update(dumps(document, option=sort))
             except (orjson.JSONDecodeError, orjson.JSONEncodeError):
                 continue
-            text, raw = (line, None) if text == line else (text, line)
-            read.append(_Read(index, text, raw, digest.digest(), document if asked else None))
-        odd = inexact([one.text for one in read])
-        if odd:
-            read = [one for index, one in enumerate(read) if index not in odd]
-        return self._described.columns(block.data, lines, read) if read else None
+            read.at.append(index)
+            read.uids.append(digest.digest())
+            read.texts.append(line if text == line else text)
+            read.raws.append(None if text == line else line)
+            if asked:
+                read.documents.append(document)
+        if odd := inexact(read.texts):
+            read = read.only([index not in odd for index in range(len(read.at))])
+        return self._described.columns(block.data, lines, read) if read.at else None
 
 
-class _Read(NamedTuple):
-    """A record that says nothing but what its document says."""
+def _may_match(rules: Alive, document: Mapping[str, Any]) -> bool:
+    """Whether a rule matches the document, or cannot be judged here."""
+    try:
+        return any(rule.matches(document) for rule in rules)
+    except GaveUp:
+        return True
 
-    at: int
-    text: bytes
-    raw: bytes | None
-    uid: bytes
-    document: dict[str, Any] | None
+
+class _Read(Struct):
+    """Records that say nothing but what their documents say."""
+
+    at: list[int]
+    texts: list[bytes]
+    raws: list[bytes | None]
+    uids: list[bytes]
+    documents: list[dict[str, Any]]
+    """Empty where nobody asks for them."""
+
+    def only(self, kept: Sequence[bool]) -> "_Read":
+        """Return some of them: a flag for each."""
+        return _Read(
+            list(compress(self.at, kept)),
+            list(compress(self.texts, kept)),
+            list(compress(self.raws, kept)),
+            list(compress(self.uids, kept)),
+            list(compress(self.documents, kept)),
+        )
 
 
 class _ByColumns:
@@ -158,7 +184,7 @@ class _ByColumns:
         self._promoted = [layout.reader((path,)) for path, _ in promoted]
         self._stage = layout.reader((columns.stage,)) if columns.stage else None
 
-    def columns(self, data: bytes, lines: Sequence[bytes], read: Sequence[_Read]) -> Plain | None:
+    def columns(self, data: bytes, lines: Sequence[bytes], read: _Read) -> Plain | None:
         """Return the columns of records; those whose fields are of other kinds are left out.
 
         Args:
@@ -167,12 +193,15 @@ class _ByColumns:
             read: the records, which are some of the lines.
         """
         decoded = self._decoded(data, lines)
-        pairs = [(one, record) for one in read if (record := decoded[one.at]) is not None]
-        times = [self._time(*self._time_of(record)) for _, record in pairs]
+        records = [decoded[index] for index in read.at]
+        if None in records:
+            read = read.only([record is not None for record in records])
+            records = [record for record in records if record is not None]
+        times = list(starmap(self._time, map(self._time_of, records)))
         if None in times:
-            pairs = [pair for pair, at_ns in zip(pairs, times, strict=True) if at_ns is not None]
-            times = [time_ns for time_ns in times if time_ns is not None]
-        records = [record for _, record in pairs]
+            timed = [time_ns is not None for time_ns in times]
+            read, records = read.only(timed), list(compress(records, timed))
+            times = list(compress(times, timed))
         if not records:
             return None
         same = {
@@ -182,11 +211,11 @@ class _ByColumns:
         plain = Plain(
             self._source,
             self._view,
-            [one.at for one, _ in pairs],
-            [one.uid for one, _ in pairs],
+            read.at,
+            read.uids,
             {"time_ns": times, **same},
-            [one.text for one, _ in pairs],
-            [one.raw for one, _ in pairs],
+            read.texts,
+            read.raws,
             [list(map(ask, records)) for ask in self._promoted],
             stages or [""] * len(records),
         )
@@ -227,32 +256,38 @@ class _ByDocument:
         self._view = view
         self._reader = source.reader()
 
-    def columns(self, _data: bytes, _lines: Sequence[bytes], read: Sequence[_Read]) -> Plain | None:
+    def columns(self, _data: bytes, _lines: Sequence[bytes], read: _Read) -> Plain | None:
         """Return the columns of records that are one event each, with nothing to say of it."""
-        plain = Plain(self._source, self._view, [], [], {}, [], [], [], [])
         envelopes: list[Envelope] = []
         promoted: list[list[Any]] = []
-        for one in read:
-            envelope = self._envelope(one.document or {})
-            fields = promoted_values(self._source, one.document or {})
-            if envelope is None or fields is None:
-                continue
-            envelopes.append(envelope)
-            promoted.append(fields)
-            plain.at.append(one.at)
-            plain.uids.append(one.uid)
-            plain.documents.append(one.text)
-            plain.raws.append(one.raw)
+        kept: list[bool] = []
+        for document in read.documents:
+            envelope = self._envelope(document)
+            fields = promoted_values(self._source, document)
+            kept.append(envelope is not None and fields is not None)
+            if envelope is not None and fields is not None:
+                envelopes.append(envelope)
+                promoted.append(fields)
         if not envelopes:
             return None
+        read = read.only(kept)
+        plain = Plain(
+            self._source,
+            self._view,
+            read.at,
+            read.uids,
+            {},
+            read.texts,
+            read.raws,
+            [list(column) for column in zip(*promoted, strict=True)],
+            [""] * len(envelopes),
+        )
         names = Envelope.__struct_fields__
         rows = zip(*map(astuple, envelopes), strict=True)
         for name, column in zip(names, rows, strict=True):
             plain.envelope[name] = [
                 value if name == "time_ns" else column_value(value) for value in column
             ]
-        plain.promoted = [list(column) for column in zip(*promoted, strict=True)]
-        plain.stages = [""] * len(envelopes)
         return plain
 
     def _envelope(self, document: dict[str, Any]) -> Envelope | None:
