@@ -354,6 +354,10 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert {f["rule"]["title"] for f in json.loads(out)["findings"]} == {_windowed()}
     code, _, err = run(capsys, "hunt", *lake, "--sql", "SELECT 1", "--count")
     assert (code, "--count counts what a query" in err) == (2, True)
+    code, _, err = run(capsys, "hunt", *lake, "--sql", "SELECT 1", "--limit", "5")
+    assert (code, "SQL has LIMIT" in err) == (2, True)
+    code, _, err = run(capsys, "hunt", *lake, "mallory", "--timeout", "5")
+    assert (code, "--timeout is for --sql" in err) == (2, True)
     code, _, err = run(capsys, "hunt", *lake, "a", "--sql", "SELECT 1")
     assert (code, "choose one" in err) == (2, True)
     code, _, err = run(capsys, "hunt", *lake, "source:nope")

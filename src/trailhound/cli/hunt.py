@@ -85,16 +85,14 @@ def add_parser(commands: Commands) -> None:
     limits.add_argument(
         "--limit",
         type=whole_number(0, 10**9),
-        default=_LIMIT,
         metavar="N",
         help=f"show at most N events of a query ({_LIMIT}); 0: all",
     )
     limits.add_argument(
         "--timeout",
         type=whole_number(0, 10**6),
-        default=0,
         metavar="SECONDS",
-        help="give up a SQL query after that",
+        help="give up a SQL query after that; 0: never",
     )
     output = command.add_argument_group("output")
     output.add_argument(
@@ -125,6 +123,10 @@ def _run(options: argparse.Namespace) -> int:
         raise TrailhoundError(f"--format {options.format} is for findings of rules")
     if options.count and (options.rule or options.sql is not None):
         raise TrailhoundError("--count counts what a query matches, not findings or rows")
+    if options.limit is not None and (options.rule or options.sql is not None):
+        raise TrailhoundError("--limit is for queries: rules show every finding, SQL has LIMIT")
+    if options.timeout is not None and options.sql is None:
+        raise TrailhoundError("--timeout is for --sql")
     lake = Lake(Path(options.lake))
     if not lake.files():
         complain(f"the lake {options.lake} is empty")
@@ -170,6 +172,8 @@ def _query(lake: "Lake", text: str, options: argparse.Namespace) -> int:
     from trailhound.pipeline.absent import absent_fields  # noqa: PLC0415
     from trailhound.pipeline.hunt import ask  # noqa: PLC0415
 
+    if options.limit is None:
+        options.limit = _LIMIT
     now = time.time_ns()
     asked = ask(lake, text, times_of(options), now)
     found = _answered(lake, asked, text, now, options)
