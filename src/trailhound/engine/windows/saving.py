@@ -23,7 +23,7 @@ from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.timeline import AnyLine, Timeline
 
-VERSION = 4
+VERSION = 5
 """Of all that is saved here. The state of each fold counts: it is read by its fields."""
 
 

@@ -50,15 +50,18 @@ class Alert(Struct):
     count: int = 0
     held: int = 0
     """Matches held back."""
-    last: str = ""
-    """Uid of the last event taken in."""
+    last: tuple[int, str] = (-1, "")
+    """Time and uid of the last event taken in."""
 
     def add(self, match: Match) -> None:
-        """Take in the events of a match."""
+        """Take in the events of a match that those before it did not have."""
         self.count += match.size
         self.end_ns = max(self.end_ns, match.time_ns)
         for seen in match.events:
             self.start_ns = min(self.start_ns, seen.time_ns)
+            if seen[:2] <= self.last:
+                continue
+            self.last = seen[:2]
             if len(self.head) < _HALF:
                 self.head.append(seen.at)
             else:
