@@ -1,5 +1,7 @@
 """The fast path says what the exact path says, whatever the lines are."""
 
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +25,7 @@ from hostile_lines import (
 from trailhound.dialects import sigma
 from trailhound.dialects.contract import RuleFile
 from trailhound.engine.matching import Hit
-from trailhound.engine.needles import need_of
+from trailhound.engine.needles import ODD, example_of, need_of, patterns_of
 from trailhound.engine.plan import Plan
 from trailhound.intake.blocks import Block
 from trailhound.intake.files import InputFile
@@ -328,6 +330,30 @@ def test_the_search_loses_nothing(source: str, recipe: list[Bent], kind: str) ->
     assert searched(plan, taught(source, kind), source, data) == exactly(plan, data)
 
 
+@GATED
+def test_every_pattern_is_found_in_its_example(source: str) -> None:
+    gate = BY_NAME[source].gate
+    assert gate is not None
+    rules = plan_of(source, "builtin").views[source, gate.view].rules
+    needs = [need for rule in rules if (need := need_of(rule.predicate)) is not None]
+    patterns = {pattern for need in needs for pattern in patterns_of(need)}
+    assert len(patterns) > 20
+    for pattern in (*patterns, *ODD, prefilter._NAN, *prefilter._UNEVEN):
+        assert re.fullmatch(pattern, example_of(pattern), re.IGNORECASE), pattern
+
+
+@GATED
+def test_a_search_that_misses_is_not_used(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = prefilter._Haystack.places
+
+    def places_but_one(self: prefilter._Haystack, data: bytes) -> list[list[int]]:
+        return [[], *places(self, data)[1:]]
+
+    monkeypatch.setattr(prefilter._Haystack, "places", places_but_one)
+    search = taught_by(plan_of(source, "builtin"), source, plain_lines(source))
+    assert not is_searching(search)
+
+
 # --- lists of records on one line, as CloudTrail writes them ------------------------------
 
 
@@ -486,6 +512,9 @@ OTHERWISE_PARSED = {
     "a tab in a text": with_member(EVIL, b'"n":"\t"'),
     "NULs behind it": EVIL + b"\0\0",
     "a mark of UTF-8 before it": b"\xef\xbb\xbf" + EVIL,
+    "a key of journal entries, with a record in it": with_member(
+        EVIL, b'"MESSAGE":' + json.dumps(CALM.decode()).encode()
+    ),
     "half a line": EVIL[:-20],
     "a comma behind it": EVIL + b",",
     "a comment": EVIL + b" // evil",

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from trailhound.engine.tests import needs_backtracking
 from trailhound.engine.texts import text_of
@@ -59,6 +60,42 @@ ODD: tuple[Pattern, ...] = (
     rb"\xc5\xbf",
 )
 """What a line may hide a value with: texts that are not what they look like."""
+
+
+def example_of(pattern: Pattern) -> bytes:
+    """Return a text that a pattern matches whole, one of the shortest."""
+    return b"".join(_examples(_re_parser.parse(pattern)))
+
+
+def _examples(parsed: Iterable[tuple[object, Any]]) -> Iterator[bytes]:
+    for code, what in parsed:
+        match code:
+            case _re_codes.LITERAL:
+                yield bytes((what,))
+            case _re_codes.NOT_LITERAL:
+                yield b"." if what != ord(".") else b","
+            case _re_codes.IN:
+                negated = what[0][0] is _re_codes.NEGATE
+                held = {c for item in what[negated:] for c in _characters(*item)}
+                yield (
+                    bytes((next(c for c in range(ord("!"), 256) if c not in held),))
+                    if (negated)
+                    else bytes((min(held),))
+                )
+            case _re_codes.MAX_REPEAT:
+                least, _, inner = what
+                yield b"".join(_examples(inner)) * least
+            case _re_codes.BRANCH:
+                yield b"".join(_examples(what[1][0]))
+            case _re_codes.SUBPATTERN:
+                yield from _examples(what[3])
+            case _:
+                raise ValueError(f"needles have no {code}")
+
+
+def _characters(code: object, what: Any) -> Iterable[int]:
+    return range(what[0], what[1] + 1) if code is _re_codes.RANGE else (what,)
+
 
 _SHORTEST = 3
 _OPTIONS_LIMIT = 64

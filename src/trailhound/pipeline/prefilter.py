@@ -9,11 +9,12 @@ import functools
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from time import process_time
 from typing import NamedTuple
 
 from trailhound.engine.gates import Candidate
-from trailhound.engine.needles import ODD, Need, Pattern, choices, need_of, patterns_of
+from trailhound.engine.needles import ODD, Need, Pattern, choices, example_of, need_of, patterns_of
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Source
@@ -297,6 +298,20 @@ class _Haystack:
             )
         except hyperscan.error as error:
             raise ValueError(str(error)) from None
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """See that each pattern is found in what it matches.
+
+        Hyperscan has been seen to miss some of several hundred patterns that were compiled
+        together, which ones depending on their order.
+        """
+        examples = [example_of(pattern) for pattern in self.patterns]
+        ends = accumulate(len(example) + 1 for example in examples)
+        found = self.places(b" ".join(examples) + b" ")
+        for pattern, end, there in zip(self.patterns, ends, found, strict=True):
+            if end - 1 not in there:
+                raise ValueError(f"{pattern!r} is not found")
 
     def places(self, data: bytes) -> list[list[int]]:
         """Return for each pattern where its matches end."""

@@ -226,7 +226,11 @@ class Decoder:
         As `_quickly`: most lines of a log are such, and what is found is the same.
         """
         likely, payload = self._likely, within(outer, document=document)
-        if likely is None or not _recognises(likely, payload) or self._only_carries(payload):
+        if (
+            likely is None
+            or not _recognises(likely, payload)
+            or self._only_carries(likely, payload)
+        ):
             return None
         items = list(self._read(likely, payload))
         if len(written) <= _WRITTEN_LIMIT_BYTES:
@@ -266,7 +270,7 @@ class Decoder:
             if isinstance(value, dict):
                 payload = within(outer, document=value)
                 source = self._source_of(payload)
-                if source is not None and not self._only_carries(payload):
+                if source is not None and not self._only_carries(source, payload):
                     known.append((source, payload))
         if known:
             yield from self._read_all(known)
@@ -306,8 +310,13 @@ class Decoder:
             else:
                 yield from self._text(content, numbers)
 
-    def _only_carries(self, payload: Payload) -> bool:
-        """Whether a journal entry's message is a record that another program wrote in JSON."""
+    def _only_carries(self, source: Source, payload: Payload) -> bool:
+        """Whether a journal entry's message is a record that another program wrote in JSON.
+
+        A record of a source with a gate is no journal entry: a key more must not hide it.
+        """
+        if source.gate is not None:
+            return False
         message = (payload.document or {}).get("MESSAGE")
         return (
             isinstance(message, str)

@@ -37,8 +37,6 @@ _TEXT_LIMIT = 4096
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 """Type of a field that must not be there."""
 _INTEGER = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
-_CARRIES = b'"MESSAGE"'
-"""Key of journal entries, which may carry a record in JSON."""
 _GO_ESCAPES = ((b"\\u0026", b"&"), (b"\\u003c", b"<"), (b"\\u003e", b">"))
 
 
@@ -108,8 +106,6 @@ class PlainReader:
             return None
         candidates = dict(sifted.candidates)
         others = set(sifted.strangers)
-        if _CARRIES in block.data:
-            others.update(index for index, line in enumerate(lines) if _CARRIES in line)
         read = _Read([], [], [], [], [])
         asked = self._described.asks_documents
         loads, dumps, sort = orjson.loads, orjson.dumps, orjson.OPT_SORT_KEYS
