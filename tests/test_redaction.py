@@ -191,6 +191,22 @@ def test_keys_of_the_tables(key: str) -> None:
         assert not leaks(REDACTOR.redact(json.dumps({written: SECRET}).encode()).data), written
 
 
+@pytest.mark.parametrize("odd", [rb"\ud800", rb"\udc80", b"\xff", b"\xed\xa0\x80"])
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"%s":"x","password":"s3cr3tV4lue"}',
+        b'{"%spassword":"s3cr3tV4lue"}',
+        b'{"a":{"%s":1,"env":[{"name":"%s_PASSWORD","value":"s3cr3tV4lue"}]}}',
+        b'{"text":"{\\"%spassword\\":\\"s3cr3tV4lue\\"}"}',
+    ],
+)
+def test_keys_and_names_that_are_no_text_hide_nothing(record: bytes, odd: bytes) -> None:
+    redacted = REDACTOR.redact(record.replace(b"%s", odd))
+    assert SECRET.encode() not in redacted.data
+    assert redacted.paths
+
+
 def test_equal_values_have_equal_hashes() -> None:
     """Across logs and encodings: the value is what counts."""
     wanted = keyed_hash(KEY, SECRET).encode()

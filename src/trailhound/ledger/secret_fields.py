@@ -107,9 +107,17 @@ def _any_of(words: tuple[str, ...]) -> str:
     return "|".join(re2.escape(word).replace(r"\ ", "[-_.]?") for word in words)
 
 
-_KEY = re2.compile(rf"(?i)^(?:{_any_of(SECRET_KEYS)}|.*(?:{_any_of(SECRET_KEY_ENDS)}))$")
-_NAME = re2.compile(rf"(?i){_any_of(SECRET_NAME_PARTS)}")
-_NO_NAME = re2.compile(rf"(?i)(?:{_any_of(NOT_SECRET_NAME_ENDS)})$")
+_LATIN = re2.Options()
+_LATIN.encoding = re2.Options.Encoding.LATIN1  # bytes that are not UTF-8 must hide nothing
+
+
+def _compiled(pattern: str) -> "re2._Regexp":
+    return re2.compile(pattern.encode(), _LATIN)
+
+
+_KEY = _compiled(rf"(?i)^(?:{_any_of(SECRET_KEYS)}|.*(?:{_any_of(SECRET_KEY_ENDS)}))$")
+_NAME = _compiled(rf"(?i){_any_of(SECRET_NAME_PARTS)}")
+_NO_NAME = _compiled(rf"(?i)(?:{_any_of(NOT_SECRET_NAME_ENDS)})$")
 
 _Q = r"""\\*\""""
 _KEY_HINTS = (
@@ -148,10 +156,11 @@ NAMED_HINTS = (
 @lru_cache(4096)
 def is_secret_key(key: str) -> bool:
     """Whether a scalar under this key is secret in any log."""
-    return _KEY.search(key) is not None
+    return _KEY.search(key.encode("utf-8", "surrogatepass")) is not None
 
 
 @lru_cache(4096)
 def is_secret_name(name: str) -> bool:
     """Whether a value that is given this name is secret."""
-    return _NAME.search(name) is not None and _NO_NAME.search(name) is None
+    data = name.encode("utf-8", "surrogatepass")
+    return _NAME.search(data) is not None and _NO_NAME.search(data) is None
