@@ -77,6 +77,7 @@ OTHER_LINES = (
     f"type=PATH msg={_AT}:80): item=0 name=2E2F736861646F77 nametype=NORMAL".encode(),
     f"type=PROCTITLE msg={_AT}:80): proctitle=7368002D63002F6574632F736861646F77".encode(),
     f"type=SOCKADDR msg={_AT}:81): saddr=02000050A9FEA9FE0000000000000000".encode(),
+    f'type=SOCKADDR msg={_AT}:85): saddr="02000050A9FEA9FE0000000000000000"'.encode(),
     f'type=AVC msg={_AT}:82): comm="abavc:  denied {{ read }} for cd"'.encode(),
     b"type=USER_LOGIN msg=audit(9999999999.000:1): pid=1 res=success",
     b"node=other type=1300 msg=audit(1700000100.000:83): syscall=59 success=yes",
@@ -104,6 +105,8 @@ DETECTIONS = {
         "{s: {cmdline|re: '(^|/)(ncat|(ba|z)sh) +-'}, condition: s}",
         "{s: ['*root*', '*inet*'], t: {type: [USER_LOGIN, USER_CMD]}, condition: s and t}",
         "{s: {AUID: ana}, t: {cwd: /etc}, condition: 1 of s or t}",
+        "{s: {EXIT|re: '^E(ACCES|PERM)$'}, condition: s}",
+        "{s: {laddr: 169.254.169.254}, condition: s}",
     ),
 }
 SERVICES = {"linux_auth": ("syslog", "auth", "sshd", "sudo"), "auditd": ("auditd",)}
@@ -353,6 +356,31 @@ def test_a_chain_of_forks_is_followed_to_its_program_however_long() -> None:
     assert any(document.get("ParentImage") == "/bin/nginx" for *_, document, _ in found.hits)
 
 
+@pytest.mark.parametrize(
+    ("detection", "fields"),
+    [
+        # Names that the reader writes in capitals, asked for with regard to case.
+        ("{s: {EXIT|re: '^EACCES$'}, condition: s}", "syscall=2 success=no exit=-13"),
+        ("{s: {EXIT|cased: EACCES}, condition: s}", "syscall=2 success=no exit=-13"),
+        ("{s: {laddr: 169.254.169.254}, condition: s}", 'saddr="02000050A9FEA9FE0000000000000000"'),
+        ("{s: {laddr: 169.254.169.254}, condition: s}", "saddr='02000050A9FEA9FE0000000000000000'"),
+    ],
+)
+def test_what_the_reader_makes_of_a_record_is_found(detection: str, fields: str) -> None:
+    rule = f"title: t\nlogsource: {{product: linux, service: auditd}}\ndetection: {detection}\n"
+    rules = link([sigma.DIALECT.read(RuleFile("t.yml", rule.encode()), {})])
+    assert rules.errors == ()
+    plan = plan_for(rules.rules)
+    search = TextSearch(BY_NAME["auditd"], plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_search, "SAMPLE_BYTES", 1)
+        search.find(Block(b"\n".join(lines_of("auditd")), 1), ())
+    data = f"type=SYSCALL msg={_AT}:90): arch=c000003e {fields}".encode()
+    found = skimmed(plan, "auditd", search, InputFile("log", 0), data, ())
+    assert len(found.hits) == 1
+    assert found == exactly(plan, InputFile("log", 0), data)
+
+
 # --- what sources declare --------------------------------------------------------------------
 
 
@@ -416,7 +444,8 @@ def test_values_stand_in_lines_as_declared(source: str) -> None:
                         Compare(where, Equals(value)),
                         Compare(where, Like((Text(value[:9]), AnyRun()))),
                         Compare(where, Like((AnyRun(), Text(middle or "?"), AnyRun()))),
-                        Compare(where, Regex(f"{re.escape(value[:5])}.*|x{{9}}")),
+                        Compare(where, Regex(f"{re.escape(value[:5])}.*|xyzzy")),
+                        Compare(where, Equals(value, cased=True)),
                         Keyword(Equals(value)),
                         Keyword(Like((AnyRun(), Text(middle or "?"), AnyRun()))),
                     ):
@@ -435,6 +464,7 @@ def test_values_stand_in_lines_as_declared(source: str) -> None:
         ("nc(at)? -e", ["nc -e", "ncat -e"], ["xx"]),
         ("a{3,}bcd", ["aaaabcd"], ["abc"]),
         ("x.*", ["anything"], []),
+        ("xb{,1}y", ["xb{,1}y"], []),
     ],
 )
 def test_needles_of_regular_expressions(

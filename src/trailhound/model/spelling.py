@@ -21,8 +21,8 @@ class Spelling(Struct, frozen=True, kw_only=True):
     before: tuple[bytes, ...] = ()
     """Texts of which one stands directly before the value; empty: nothing is known of that."""
     named: Mapping[str, tuple[bytes, ...]] = {}
-    """Value in lower case → texts of which one stands there where it may be that value and does
-    not stand there verbatim."""
+    """Value, as the reader writes it → texts of which one stands there where it may be that value
+    and does not stand there verbatim."""
     made_up: str = ""
     """Texts in lower case, a line each, that are values and stand nowhere in the record."""
     made_of: str = ""

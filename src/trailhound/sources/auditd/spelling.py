@@ -16,7 +16,8 @@ _NO_OWN_MARK = frozenset(("seresult", "seperms", "old-auid", "old-ses", "key"))
 _AGAIN = re.compile(r"_\d\Z")
 """End of a name that was given to the second value of another."""
 _ARGUMENT = re.compile(r"a\d{1,7}", re.ASCII)
-_HEXADECIMAL = re.compile(rb"([A-Za-z0-9_-]+)=((?:[0-9A-Fa-f]{2})+)")
+# An address is read from between quotes as well; nothing else is.
+_HEXADECIMAL = re.compile(rb"(?:(saddr)=[\"']|([A-Za-z0-9_-]+)=)((?:[0-9A-Fa-f]{2})+)")
 
 
 def _behind(name: str, *values: str) -> tuple[bytes, ...]:
@@ -49,7 +50,7 @@ _QUOTES = ("", "'", '"')
 _CALLS = _by_name()
 """System call → texts of which one is in a record that numbers it."""
 _ARCHES = {name: _behind("arch", number) for number, name in ARCHES.items()}
-_ERRORS = {name.lower(): _behind("exit", number) for number, name in ERRORS.items()}
+_ERRORS = {name: _behind("exit", number) for number, name in ERRORS.items()}
 _CAPABILITIES = {
     name: _behind("capability", *(str(number).zfill(digits) for digits in (1, 2, 3)))
     for number, name in CAPABILITIES.items()
@@ -82,7 +83,6 @@ _RECORD: Mapping[str, Spelling] = {
     "EXIT": Spelling(joints=_JOINTS, before=_behind("exit"), named=_ERRORS),
     "CAPABILITY": Spelling(joints=_JOINTS, before=_behind("capability"), named=_CAPABILITIES),
 }
-_ADDRESS = Spelling(joints=_JOINTS, before=_behind("laddr"))
 _OTHER_VIEWS: Mapping[str, Mapping[str, Spelling]] = {
     "process_creation": {"CommandLine": _TEXT, "Image": _NAME, "CurrentDirectory": _TEXT},
     "file_event": {"TargetFilename": _NAME, "Image": _NAME},
@@ -99,7 +99,8 @@ SHOWS: Mapping[str, tuple[bytes, ...]] = {
 
 CODED = (
     b"type=execve ",
-    *(f"{name}={digit}".lower().encode() for name in ("saddr", *ENCODED) for digit in _DIGITS),
+    *(f"{name}={digit}".lower().encode() for name in ENCODED for digit in _DIGITS),
+    *_behind("saddr", *_DIGITS),
 )
 """Texts of which one stands in any line in which a value is hexadecimal."""
 
@@ -112,8 +113,8 @@ def decoded(line: bytes) -> bytes:
         if raw.isascii():
             return b"proctitle=" + raw.rstrip(b"\0").replace(b"\0", b" ")
     found: list[str] = []
-    for name, value in _HEXADECIMAL.findall(line):
-        field, digits = name.decode(), value.decode()
+    for quoted, name, value in _HEXADECIMAL.findall(line):
+        field, digits = (quoted or name).decode(), value.decode()
         if field == "saddr":
             found += (f"{part}={text}" for part, text in socket_address(digits).items())
         elif field in ENCODED or _ARGUMENT.fullmatch(field) is not None:

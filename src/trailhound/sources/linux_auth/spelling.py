@@ -130,13 +130,13 @@ _VERBATIM_NAMES = (
     "session_type seat"
 )
 _PROCESS_FIELDS = ("Image", "CommandLine", "User", "CurrentDirectory", "LogonUser", "host")
-_FIXED_REASON = "pam account configuration"
+_FIXED_REASON = "PAM account configuration"
 
 
 def _units() -> Mapping[str, tuple[bytes, ...]]:
     named: dict[str, tuple[bytes, ...]] = {}
     for description, unit in DESCRIBED.items():
-        named[unit.lower()] = (*named.get(unit.lower(), ()), *_phrases(description))
+        named[unit] = (*named.get(unit, ()), *_phrases(description))
     for start, stop, unit in LOGGERS.values():
         named[unit] = (*named.get(unit, ()), *_phrases(start, stop))
     return named
