@@ -131,8 +131,9 @@ def test_a_ledger_without_records_has_heads(tmp_path: Path) -> None:
     ],
 )
 def test_an_old_head_is_told(tmp_path: Path, capsys, age_s: int, limit: str, code: int) -> None:
-    folder = new_ledger(tmp_path / "l", 3)
+    folder = new_ledger(tmp_path / "l")
     with Ledger(folder, SIGNER) as ledger:
+        ledger.append(batch(0, 3))
         ledger.sign_head(time.time_ns() - age_s * 10**9)
     command = ["verify", "head", str(folder), "--key", str(SIGNER.verifier), "--max-age", limit]
     assert main(command) == code
@@ -141,6 +142,19 @@ def test_an_old_head_is_told(tmp_path: Path, capsys, age_s: int, limit: str, cod
     document = json.loads(capsys.readouterr().out)
     assert document["verified"] == (code == 0)
     assert abs(document["age_s"] - age_s) < 60
+
+
+def test_a_clock_that_was_ahead_hides_no_later_head(tmp_path: Path, capsys) -> None:
+    folder = new_ledger(tmp_path / "l", 3)
+    command = ["verify", "head", str(folder), "--key", str(SIGNER.verifier)]
+    with Ledger(folder, SIGNER) as ledger:
+        ahead = ledger.sign_head(time.time_ns() + 400 * 86_400 * 10**9)
+        assert last_signed(folder, SIGNER.verifier, time.time_ns()) != ahead
+        assert main(command) == 1
+        ledger.sign_head(time.time_ns())
+    assert main(command) == 0
+    assert "\nverified" in capsys.readouterr().out
+    assert last_signed(folder, SIGNER.verifier, 0) == ahead
 
 
 def test_a_head_that_is_none_is_not_taken_for_the_newest(tmp_path: Path) -> None:

@@ -217,10 +217,11 @@ def _head(options: argparse.Namespace) -> int:
     from trailhound.ledger.audit import last_signed  # noqa: PLC0415
     from trailhound.ledger.keys import read_verifier  # noqa: PLC0415
 
-    head = last_signed(_folder(options.ledger), read_verifier(options.key))
-    age_ns = time.time_ns() - (head.signed_ns or 0)
+    now_ns, limit_ns = time.time_ns(), options.max_age * 1_000_000_000
     # Either clock may be wrong by as much; a head of tomorrow proves nothing of today.
-    fresh = abs(age_ns) <= options.max_age * 1_000_000_000
+    head = last_signed(_folder(options.ledger), read_verifier(options.key), now_ns + limit_ns)
+    age_ns = now_ns - (head.signed_ns or 0)
+    fresh = abs(age_ns) <= limit_ns
     if options.json:
         document = {"head": seal_texts.head_document(head), "age_s": age_ns // 1_000_000_000}
         print(seal_texts.dumped({"verified": fresh, **document}))

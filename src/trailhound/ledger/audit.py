@@ -110,18 +110,30 @@ def newest_head(folder: Path, verifier: Verifier) -> tuple[Head, bytes]:
     return best
 
 
-def last_signed(folder: Path, verifier: Verifier) -> Head:
+def last_signed(folder: Path, verifier: Verifier, until_ns: int | None = None) -> Head:
     """Return the head that was signed last, by its own time; nothing else is read.
 
-    Raises `TrailhoundError` where there is none that says when it was signed.
+    Args:
+        folder: of the ledger, or of what was forwarded of it.
+        verifier: its public key.
+        until_ns: heads of later times count only where there are no others, UTC nanoseconds: a
+            clock that was ahead for a while must not hide the heads that came since.
+
+    Raises:
+        TrailhoundError: there is none that says when it was signed.
     """
+    later: Head | None = None
     for path in reversed(_head_files(folder)):
         try:
             head = open_head(path.read_bytes(), verifier)
         except (NoteError, ProofError):
             continue
         if head.signed_ns is not None and path.name != CHECKPOINT:
-            return head
+            if until_ns is None or head.signed_ns <= until_ns:
+                return head
+            later = later or head
+    if later is not None:
+        return later
     raise TrailhoundError(f"{folder} holds no head that {verifier.name} signed")
 
 
