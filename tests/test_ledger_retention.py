@@ -21,6 +21,7 @@ from trailhound.ledger.release import DAY_NS, RANGES_LIMIT, Release, days_of
 from trailhound.ledger.retention import (
     Hold,
     Retained,
+    finish,
     lift_hold,
     place_hold,
     released,
@@ -208,6 +209,50 @@ def test_cut_off_at_any_step_it_is_made_up_for(folder: Path, monkeypatch, step: 
     assert released(folder) == retention.State(1, [(0, 3)])
 
 
+def test_a_hold_that_is_placed_after_a_crash_holds(folder: Path, monkeypatch) -> None:
+    def fail(path: Path, **_: object) -> None:
+        if path.name == "001":
+            raise KeyboardInterrupt
+        unlink(path)
+
+    unlink = Path.unlink
+    with monkeypatch.context() as patch, Ledger(folder, SIGNER) as ledger:
+        patch.setattr(Path, "unlink", fail)
+        with pytest.raises(KeyboardInterrupt):
+            retain(ledger, EVERYTHING, NOW_NS)
+    place_hold(folder, Hold("h", "webhook/*", None, None, "", 0))
+    with Ledger(folder, SIGNER) as ledger:
+        finish(ledger, NOW_NS)
+    assert files(folder) == ["001", "004"]
+    assert not audit(folder, SIGNER.verifier).problems
+    assert released(folder) == retention.State(1, [(0, 0), (2, 3)])
+    let_go(folder, EVERYTHING)
+    assert files(folder) == ["001", "004"]
+    lift_hold(folder, "h")
+    let_go(folder, EVERYTHING)
+    assert files(folder) == ["004"]
+    assert not audit(folder, SIGNER.verifier).problems
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        {"": 10, "*": 10},
+        {"x" * 299 + "*": 5, "*": 10},
+        {"x" * 300: 5, "x" * 301: 6, "*": 10},
+        {"\ud800": 5, "*": 10},
+    ],
+)
+def test_names_that_no_entry_can_say_are_refused(folder: Path, keep: dict[str, int]) -> None:
+    with pytest.raises(TrailhoundError, match="a source in keep_days is empty, too long"):
+        let_go(folder, keep)
+    assert len(files(folder)) == 5
+    found = audit(folder, SIGNER.verifier)
+    assert (found.problems, found.size) == ((), 1300)
+    let_go(folder, EVERYTHING)
+    assert files(folder) == ["004"]
+
+
 def test_places_follow_and_keep_what_they_have(folder: Path, tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     for place in (before, after):
@@ -311,7 +356,8 @@ def test_what_is_written_is_read(place, released_ns, keep, ranges) -> None:
     assert len(entry) < 65_536
     read = Release.parse(entry)
     assert read is not None
-    assert (read.released_ns, read.ranges) == (released_ns, tuple(ranges))
+    assert (read.released_ns, read.keep_days) == (released_ns, keep)
+    assert read.ranges == tuple(ranges)
 
 
 def test_the_nearest_name_counts() -> None:

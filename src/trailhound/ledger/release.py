@@ -56,7 +56,9 @@ class Release(Struct, frozen=True):
             raise TrailhoundError(f"at most {_SOURCES_LIMIT} sources can be named in keep_days")
 
     def encode(self) -> bytes:
-        """The entry. Raises `TrailhoundError` where names are so long that it is none."""
+        """The entry. Raises `TrailhoundError` where names are such that it is none."""
+        if not all(name and read_text(written(name)) == name for name in self.keep_days):
+            raise TrailhoundError("a source in keep_days is empty, too long, or no text")
         lines = [_VERSION, f"place {written(self.place)}", f"released {self.released_ns}"]
         lines += [f"keep {days} {written(name)}" for name, days in sorted(self.keep_days.items())]
         lines += [f"records {first}-{last}" for first, last in self.ranges]
@@ -79,7 +81,10 @@ class Release(Struct, frozen=True):
             {read_text(name): int(days) for _, days, name in keep},
             tuple((int(r.partition("-")[0]), int(r.partition("-")[2])) for r in ranges),
         )
-        return release if release.encode() == entry else None
+        try:
+            return release if release.encode() == entry else None
+        except TrailhoundError:
+            return None
 
     def covers(self, first: int, last: int) -> bool:
         """Whether the records of these entries are all among those it lets go."""

@@ -119,12 +119,21 @@ def retain(
         state.doing, state.entry = ledger.size, entry.decode()
         _save(ledger.folder, state)
         ledger.append([Sealed(entry, b"")])
-        finish(ledger, now_ns)
+        _finish(ledger, now_ns)
     return Retained(sum(last - first + 1 for first, last in ranges), held, cursor)
 
 
 def finish(ledger: Ledger, now_ns: int) -> None:
-    """Do the rest of what a crash has cut short; nothing where there is none."""
+    """Do the rest of what a crash has cut short; nothing where there is none.
+
+    Raises `TrailhoundError` where the ledger cannot be read or written.
+    """
+    if released(ledger.folder).doing is not None:
+        with _holds_locked(ledger.folder):
+            _finish(ledger, now_ns)
+
+
+def _finish(ledger: Ledger, now_ns: int) -> None:
     folder = ledger.folder
     state = released(folder)
     if state.doing is None:
@@ -138,16 +147,23 @@ def finish(ledger: Ledger, now_ns: int) -> None:
     if release is not None and said:
         if ledger.head.size <= state.doing:
             ledger.sign_head(now_ns)
-        bundles = [(first // WIDTH, last // WIDTH) for first, last in release.ranges]
+        held_by, fetch = holds(folder), fetch_from(folder)
+        gone: list[tuple[int, int]] = []
         folders = set()
-        for first, last in bundles:
-            for bundle in range(first, last + 1):
+        for first, last in release.ranges:
+            for bundle in range(first // WIDTH, last // WIDTH + 1):
                 path = folder / Tile(RECORDS, bundle).path
+                # A hold may have been placed since a crash; what it covers is still there.
+                if held_by and path.exists():
+                    leaves = _leaves(fetch(Tile(ENTRIES, bundle).path))
+                    if not leaves or _is_held(held_by, leaves):
+                        continue
                 path.unlink(missing_ok=True)
                 folders.add(path.parent)
+                gone.append((bundle, bundle))
         for parent in folders:
             sync_folder(parent)
-        state.bundles = _merged([*state.bundles, *bundles])
+        state.bundles = _merged([*state.bundles, *gone])
         state.count += 1
     state.doing, state.entry = None, ""
     _save(folder, state)
@@ -211,7 +227,7 @@ def _due(
         if leaves and all(received_ns > youngest_ns for _, received_ns in leaves):
             break  # what follows came later
         if leaves and all(_is_due(kept, keep_days, now_ns, *leaf) for leaf in leaves):
-            if any(hold.covers(*leaf) for hold in held_by for leaf in leaves):
+            if _is_held(held_by, leaves):
                 held += len(leaves)
             elif due and due[-1][1] == bundle - 1:
                 due[-1] = (due[-1][0], bundle)
@@ -219,6 +235,10 @@ def _due(
                 due.append((bundle, bundle))
         bundle += 1
     return due, held, 0
+
+
+def _is_held(held_by: list[Hold], leaves: list[tuple[str, int]]) -> bool:
+    return any(hold.covers(*leaf) for hold in held_by for leaf in leaves)
 
 
 def _is_due(

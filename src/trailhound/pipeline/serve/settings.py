@@ -39,7 +39,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     keep_records: bool = True
     """Whether a ledger that is made keeps the redacted records beside their hashes."""
     keep_days: Annotated[
-        dict[str, Annotated[int, msgspec.Meta(ge=1, le=36500)]], msgspec.Meta(max_length=20)
+        dict[
+            Annotated[str, msgspec.Meta(min_length=1, max_length=256)],
+            Annotated[int, msgspec.Meta(ge=1, le=36500)],
+        ],
+        msgspec.Meta(max_length=20),
     ] = {}
     """Sender → days for which its records are kept; `forward/*` stands for all that begin so, and
     `"*"` for those not named. Of a record that is let go the hash stays. A sender of which nothing
