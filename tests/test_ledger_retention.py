@@ -157,6 +157,13 @@ def test_a_deletion_that_retention_did_not_order_is_named(folder: Path) -> None:
     assert (problem.what, problem.index) == ("missing", 256)
 
 
+def test_that_all_records_are_gone_is_named(folder: Path) -> None:
+    let_go(folder, EVERYTHING)
+    shutil.rmtree(folder / "records")
+    problems = audit(folder, SIGNER.verifier).problems
+    assert [(one.what, one.index) for one in problems] == [("missing", 1024), ("missing", 1280)]
+
+
 def test_records_that_were_let_go_before_they_were_due_are_named(folder: Path) -> None:
     # Whoever has the key may say what he likes; not that it was so.
     entry = Release("1300", NOW_NS, {"*": 10}, ((0, 1279),)).encode()

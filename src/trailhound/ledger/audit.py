@@ -14,7 +14,7 @@ from msgspec import Struct
 from trailhound.ledger.checkpoints import Head, ProofError, open_head
 from trailhound.ledger.differences import Change, first_difference
 from trailhound.ledger.leaf import Leaf, parse_leaf
-from trailhound.ledger.log import CHECKPOINT, HEADS, fetch_from, unpack_records
+from trailhound.ledger.log import CHECKPOINT, HEADS, fetch_from, read_settings, unpack_records
 from trailhound.ledger.merkle import HASH_BYTES, leaf_hash
 from trailhound.ledger.notes import NoteError, Verifier
 from trailhound.ledger.release import MARK, Release
@@ -190,6 +190,13 @@ def _is_record(leaf: Leaf, stored: bytes) -> bool:
     return hashlib.sha256(leaf.split(stored)[0]).hexdigest() == leaf.sha256
 
 
+def _keeps_records(folder: Path) -> bool:
+    try:
+        return read_settings(folder).keep_records
+    except TrailhoundError:
+        return False
+
+
 class _Walk:
     """One walk over all entries."""
 
@@ -200,7 +207,8 @@ class _Walk:
         self._heads = iter(heads)
         self._due = next(self._heads, None)
         self._findings = findings
-        self._keeps = (folder / RECORDS).is_dir()
+        # Where it says that it keeps them, it is no excuse that all of them are gone.
+        self._keeps = (folder / RECORDS).is_dir() or _keeps_records(folder)
         self._releases: list[tuple[int, Release]] | None = None
         self.released: dict[int, Release] = {}
         """Index of an entry → what it says, of those by which records are not there."""
