@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from collections.abc import Collection
 
 import pytest
@@ -24,6 +25,7 @@ from trailhound.rules.ir import (
     Compare,
     Equals,
     Field,
+    InNetwork,
     IsNull,
     Keyword,
     Like,
@@ -274,3 +276,16 @@ def test_the_ir_survives_json(predicate: Predicate) -> None:
     info = RuleInfo(uid="u", title="t", level=Level.LOW, dialect="sigma", path="p", line=1)
     books = [RuleBook("p", (Rule(info=info, predicate=predicate),))]
     assert load_books(dump_books(books)) == books
+
+
+def test_long_values_are_asked_for_a_network_and_not_kept() -> None:
+    check = check_of(InNetwork("10.8.0.0/16"))
+    assert check("10.8.1.1")
+    assert check(" " * 100_000 + "10.8.1.1")
+    tracemalloc.start()
+    try:
+        assert not any(check(f"10.8.1.{number}{' ' * 100_000}x") for number in range(50))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -550,6 +551,20 @@ def test_lines_that_parsers_read_differently(detection: str) -> None:
             for data in (b"\n".join(lines) + b"\n", b"\r\n".join(lines)):
                 found = searched(plan, search, "k8s_audit", data, whole=True)
                 assert found == exactly(plan, data), (name, data)
+
+
+def test_long_values_that_tell_a_source_are_not_remembered() -> None:
+    proof = prefilter._Proof(BY_NAME["cloudtrail"])
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            service = f"{number}.{'x' * 100_000}"
+            line = f'{{"eventVersion":"1.08","eventSource":"{service}","eventName":"A"}}\n'
+            assert proof.holds(Block(line.encode(), 1))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def is_searching(search: Prefilter) -> bool:

@@ -31,6 +31,8 @@ ValueTest = Equals | Like | Regex | InNetwork | Number | Order | TimePart
 """Tests that need nothing but the value (all but `IsNull` and `SameAs`)."""
 
 _LITERAL_LENGTH = 2
+_ADDRESS_LENGTH = 64
+"""Of an address that is remembered, blanks and a zone with it."""
 
 BACKTRACK_SECONDS = 0.25
 """How long a pattern that RE2 cannot run may take on one value."""
@@ -307,14 +309,21 @@ def _in_network(network: str) -> Check:
     return check
 
 
-@lru_cache(maxsize=65536)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    # What is longer than any address is read, and not remembered: it could be megabytes.
+    return (_known_address if len(text) <= _ADDRESS_LENGTH else _read_address)(text)
+
+
+def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(text.strip().strip("[]"))
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+_known_address = lru_cache(maxsize=65536)(_read_address)
 
 
 def number_of(value: Any) -> int | float | None:

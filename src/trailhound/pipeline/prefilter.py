@@ -13,7 +13,7 @@ from itertools import accumulate
 from time import process_time
 from typing import NamedTuple
 
-from trailhound.engine.gates import Candidate
+from trailhound.engine.gates import Candidate, is_short
 from trailhound.engine.needles import ODD, Need, Pattern, choices, example_of, need_of, patterns_of
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
@@ -365,9 +365,10 @@ class _Proof:
             # Numbers of other types may be equal, and accepted or not: only text is remembered.
             if not all(type(value) is str for value in signature) or not self._accepts(signature):
                 return False
-            if len(self._known) >= _SIGNATURES_LIMIT:
-                self._known.clear()
-            self._known.add(signature)
+            if is_short(signature):
+                if len(self._known) >= _SIGNATURES_LIMIT:
+                    self._known.clear()
+                self._known.add(signature)
         return True
 
 
