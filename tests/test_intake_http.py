@@ -151,6 +151,32 @@ def test_a_bomb_is_refused_long_before_the_limit() -> None:
     assert b"60000000" not in said
 
 
+LOG = b'{"body":{"stringValue":"x"}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "head", "record", "between", "end"),
+    [
+        ("/ingest", b"", b"1", b"\n", b""),
+        ("/ingest", b"[", b"1", b",", b"]"),
+        ("/kubernetes/audit", LIST_HEAD, EVENT, b",", b"]}"),
+        ("/_bulk", b"", b'{"index":{}}\n{}', b"\n", b"\n"),
+        ("/services/collector/event", b"", b'{"event":1}', b"", b""),
+        ("/services/collector/raw", b"", b"1", b"\n", b""),
+        ("/v1/logs", b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[', LOG, b",", b"]}]}]}"),
+    ],
+)
+def test_a_request_has_so_many_records_at_most(
+    path: str, head: bytes, record: bytes, between: bytes, end: bytes, monkeypatch
+) -> None:
+    monkeypatch.setattr(body, "RECORDS_AT_ONCE", 20)
+    status, _, taken, _ = exchange(path, head + between.join([record] * 10) + end)
+    assert (status, len(taken.data)) == (200, 10)
+    status, said, taken, _ = exchange(path, head + between.join([record] * 22) + end)
+    assert (status, taken.data) == (413, [])
+    assert b"more than 20 records" in said
+
+
 @pytest.mark.parametrize(
     ("path", "packed", "headers"),
     [

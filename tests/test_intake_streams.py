@@ -255,6 +255,39 @@ def test_a_packed_bomb_is_refused_long_before_the_limit() -> None:
         forward.read_message(["t", bomb, {"compressed": "gzip"}], "forward/x", 0)
 
 
+def test_a_message_has_so_many_entries_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "RECORDS_AT_ONCE", 20)
+    few, many = ([[1, {}]] * count for count in (20, 21))
+    assert len(forward.read_message(["t", few], "forward/x", 0)[0]) == 20
+    packed = gzip.compress(b"".join(map(msgpack.packb, many)))
+    for message in (["t", many], ["t", packed, {"compressed": "gzip"}]):
+        with pytest.raises(forward.Malformed, match="more than 20 entries"):
+            forward.read_message(message, "forward/x", 0)
+
+
+def test_few_large_messages_are_in_memory_at_once() -> None:
+    held: list[int] = [0]
+
+    class Slow(Taken):
+        async def __call__(self, arrivals: Sequence[Arrival]) -> None:
+            held.append(held[-1] + 1)
+            await asyncio.sleep(0.02)
+            held.append(held[-1] - 1)
+
+    async def run() -> None:
+        wire = msgpack.packb(["t", gzip.compress(PACKED), {"chunk": "a", "compressed": "gzip"}])
+        async with forwarding(Slow()) as port:
+            senders = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
+            for _, writer in senders:
+                writer.write(wire)
+            for reader, writer in senders:
+                assert await asyncio.wait_for(reader.read(100), 20)
+                writer.close()
+
+    asyncio.run(run())
+    assert (max(held), held[-1], len(held)) == (4, 0, 25)
+
+
 def test_nothing_is_acknowledged_before_it_is_taken() -> None:
     async def run() -> None:
         taken = Taken(full_times=10**6)
@@ -376,7 +409,8 @@ def test_no_message_raises_anything_but_malformed(wire: bytes) -> None:
         reader.feed_eof()
         taken = Taken()
         writer = Written()
-        connection = forward._Connection(reader, writer, "x", taken, forward.Secrets("", {}))
+        secrets, room = forward.Secrets("", {}), asyncio.Semaphore(1)
+        connection = forward._Connection(reader, writer, "x", taken, secrets, room)
         with contextlib.suppress(forward.Malformed):
             await connection.run()
         assert all(isinstance(arrival.data, bytes) for arrival in taken.arrivals)

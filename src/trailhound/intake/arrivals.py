@@ -8,6 +8,9 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+RECORDS_AT_ONCE = 1_000_000
+"""Records of a request or a message at most: as many say next to nothing each, and take a hundred
+times the memory of what was sent."""
 _RETRY_SECONDS = 1.0
 _CONTEXT_LIMIT = 64
 _CONTEXT_CHARACTERS = 1024

@@ -22,7 +22,7 @@ from typing import Any
 import msgpack
 import orjson
 
-from trailhound.intake.arrivals import Accept, Arrival, Full, beside
+from trailhound.intake.arrivals import RECORDS_AT_ONCE, Accept, Arrival, Full, beside
 from trailhound.intake.compression import allowed_bytes
 from trailhound.intake.peers import peer_of
 from trailhound.model.errors import TrailhoundError
@@ -31,6 +31,8 @@ CHUNK_BYTES = 64 * 1024 * 1024
 """A message, and what it decompresses to, at most."""
 _LARGE_BYTES = 64 * 1024
 _LARGE_ENTRIES = 100
+_LARGE_AT_ONCE = 4
+"""Large messages of all senders that may be in memory taken apart."""
 _HANDSHAKE_SECONDS = 30
 _RETRY_SECONDS = 0.5
 _EVENT_TIME = 0
@@ -66,11 +68,12 @@ async def listen(
     Raises:
         TrailhoundError: The address cannot be had.
     """
+    room = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer, "forward")
         try:
-            await _Connection(reader, writer, peer, accept, secret).run()
+            await _Connection(reader, writer, peer, accept, secret, room).run()
         except (Malformed, TimeoutError) as error:
             _log.warning("%s: %s", peer, error or "no handshake in time")
         except (OSError, ssl.SSLError) as error:
@@ -96,12 +99,14 @@ class _Connection:
         peer: str,
         accept: Accept,
         secret: Secrets,
+        room: asyncio.Semaphore,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._peer = peer
         self._accept = accept
         self._secret = secret
+        self._room = room
         self._unpacker = _unpacker()
 
     async def run(self) -> None:
@@ -114,12 +119,14 @@ class _Connection:
                 return
             if _is_large(message):
                 # Decompressed and taken apart in a thread: other senders need not wait for it.
-                records, chunk = await asyncio.to_thread(
-                    read_message, message, self._peer, time.time_ns()
-                )
+                async with self._room:
+                    records, chunk = await asyncio.to_thread(
+                        read_message, message, self._peer, time.time_ns()
+                    )
+                    await self._take(records)
             else:
                 records, chunk = read_message(message, self._peer, time.time_ns())
-            await self._take(records)
+                await self._take(records)
             if chunk:
                 # Only now: what is acknowledged is on disk.
                 await self._say({"ack": chunk})
@@ -218,6 +225,8 @@ def read_message(message: Any, peer: str, now_ns: int) -> tuple[list[Arrival], s
     chunk = _as_text(options.get("chunk", "")) if isinstance(options, dict) else ""
     records = []
     for index, entry in enumerate(entries):
+        if index >= RECORDS_AT_ONCE:
+            raise Malformed(f"more than {RECORDS_AT_ONCE:,} entries")
         if not (isinstance(entry, list) and len(entry) >= 2 and isinstance(entry[1], dict)):
             raise Malformed("an entry that is not a time and a record")
         moment = _moment(entry[0])

@@ -12,7 +12,7 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from aiohttp import web
 
-from trailhound.intake.arrivals import Full
+from trailhound.intake.arrivals import RECORDS_AT_ONCE, Full
 from trailhound.intake.compression import Damaged, allowed_bytes, plain_chunks, unpacked
 
 BODY_BYTES = 32 * 1024 * 1024
@@ -74,12 +74,32 @@ async def read_file(request: web.Request) -> bytes:
 
 
 async def work_on(
-    body: bytes, work: Callable[Concatenate[bytes, _P], _T], *more: _P.args, **named: _P.kwargs
-) -> _T:
-    """Return `work(body, …)`, done in a thread where the body is large."""
+    body: bytes,
+    work: Callable[Concatenate[bytes, _P], list[_T]],
+    *more: _P.args,
+    **named: _P.kwargs,
+) -> list[_T]:
+    """Return `work(body, …)`, the records of a body, done in a thread where the body is large.
+
+    Raises `Full` where they are more than `RECORDS_AT_ONCE`.
+    """
     if len(body) < _LARGE_BYTES:
-        return work(body, *more, **named)
-    return await asyncio.to_thread(work, body, *more, **named)
+        found = work(body, *more, **named)
+    else:
+        found = await asyncio.to_thread(work, body, *more, **named)
+    _few_enough(len(found))
+    return found
+
+
+def lines_of(body: bytes) -> list[bytes]:
+    """Return the lines of a body. Raises `Full` where they are more than `RECORDS_AT_ONCE`."""
+    _few_enough(body.count(b"\n"))
+    return body.split(b"\n")
+
+
+def _few_enough(count: int) -> None:
+    if count > RECORDS_AT_ONCE:
+        raise Full(f"more than {RECORDS_AT_ONCE:,} records in one request", retry_after_s=0)
 
 
 async def _have_room(request: web.Request) -> None:

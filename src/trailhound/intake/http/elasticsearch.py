@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept, Arrival
-from trailhound.intake.http.body import read_body, work_on
+from trailhound.intake.http.body import lines_of, read_body, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 from trailhound.intake.http.json_lines import digest_of
 
@@ -30,8 +30,9 @@ def items_of(body: bytes, index: str) -> list[tuple[str, str, str, bytes | None]
 
     Raises:
         web.HTTPBadRequest: A line that should be an action is none.
+        Full: There are too many lines.
     """
-    lines = [line for raw in body.split(b"\n") if (line := raw.rstrip(b"\r"))]
+    lines = [line for raw in lines_of(body) if (line := raw.rstrip(b"\r"))]
     found: list[tuple[str, str, str, bytes | None]] = []
     at = 0
     while at < len(lines):

@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept
-from trailhound.intake.http.body import read_file, work_on
+from trailhound.intake.http.body import lines_of, read_file, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -16,7 +16,7 @@ def records_of(body: bytes) -> list[bytes]:
     """Return the records in a body: the elements of an array, or its lines.
 
     A document over several lines is one record. What is no JSON is a record too: the reader
-    behind the queue says what is wrong with it.
+    behind the queue says what is wrong with it. Raises `Full` where there are too many.
     """
     bare = body.strip()
     if bare[:1] == b"[":
@@ -24,10 +24,10 @@ def records_of(body: bytes) -> list[bytes]:
             return [bytes(item) for item in _array.decode(bare)]
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return [bare]
-    lines = [line for raw in bare.split(b"\n") if (line := raw.strip())]
-    if (len(lines) > 1 and lines[0] in (b"{", b"[")) or (len(lines) > 1 and not _ends(lines[0])):
+    first, several, _ = bare.partition(b"\n")
+    if several and (first.rstrip() in (b"{", b"[") or not _ends(first.rstrip())):
         return [bare]
-    return lines
+    return [line for raw in lines_of(bare) if (line := raw.strip())]
 
 
 def _ends(line: bytes) -> bool:

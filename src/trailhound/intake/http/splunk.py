@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from trailhound.intake.arrivals import Accept, Arrival, Full
-from trailhound.intake.http.body import read_body, work_on
+from trailhound.intake.http.body import lines_of, read_body, work_on
 from trailhound.intake.http.contract import HttpRoute, arrivals_of
 from trailhound.intake.http.json_lines import digest_of
 
@@ -157,7 +157,7 @@ async def _events(request: web.Request, accept: Accept) -> web.Response:
 
 async def _raw(request: web.Request, accept: Accept) -> web.Response:
     body = await read_body(request)
-    lines = [line for raw in body.split(b"\n") if (line := raw.rstrip(b"\r"))]
+    lines = [line for raw in lines_of(body) if (line := raw.rstrip(b"\r"))]
     beside = _beside({key: request.query.get(key) for key in _BESIDE})
     arrivals = arrivals_of(request, "splunk", lines, digest_of(body), beside)
     return await _taken(request, accept, arrivals)
