@@ -1,6 +1,7 @@
 """Sorted entries in pages, against a list in memory."""
 
 import sqlite3
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -102,6 +103,26 @@ def test_few_pages_are_in_memory() -> None:
     assert len(held) <= paged.PAGES_HELD
     assert max(held) <= paged.PAGE_ENTRIES
     assert [first for first, _ in pairs.between(0, 20_000, shelf)] == list(range(20_000))
+
+
+class Texts(Paged[tuple[int, str]]):
+    """Entries with texts of a log in them."""
+
+
+def test_pages_of_long_texts_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paged, "CACHED_BYTES", 1_000_000, raising=False)
+    shelf = passing_shelf()
+    tracemalloc.start()
+    try:
+        pages = [shelf.put_entries([(turn, f"{turn}{'x' * 100_000}")]) for turn in range(100)]
+        kept, _ = tracemalloc.get_traced_memory()
+        assert all(shelf.entries(page, Texts)[0][0] == turn for turn, page in enumerate(pages))
+        kept = max(kept, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000
+    shelf.free(pages)
+    assert shelf.put_entries([(1, "")]) > 0
 
 
 def test_pages_on_disk_are_what_was_put_there() -> None:

@@ -30,6 +30,10 @@ PAGES_HELD = 4
 PAGES_CACHED = 512
 """Pages of all lists together that are in memory though they are on the shelf."""
 
+CACHED_BYTES = 32 * 1024 * 1024
+"""What they may take as written; in memory it is a few times that. Texts in entries come from
+logs, and may be long."""
+
 T = TypeVar("T", bound=tuple[Any, ...])
 Name = tuple[Any, ...]
 
@@ -83,7 +87,9 @@ class Shelf:
         self.made: list[int] = []
         """Pages put since somebody last emptied this; whose they are is for that one to know."""
         self._pages = pages if pages is not None else HeldPages()
-        self._cached: dict[int, list[Any]] = {}
+        self._cached: dict[int, tuple[list[Any], int]] = {}
+        """Page → its entries, and how many bytes they are; those used last at the end."""
+        self._cached_bytes = 0
 
     def put(self, data: bytes) -> int:
         """Keep a page; return its number, which is greater than 0."""
@@ -97,29 +103,39 @@ class Shelf:
 
     def put_entries(self, entries: list[Any]) -> int:
         """Keep entries, which must not be changed any more; return their page."""
-        page = self.put(msgspec.msgpack.encode(entries))
-        self._cache(page, entries)
+        data = msgspec.msgpack.encode(entries)
+        page = self.put(data)
+        self._cache(page, entries, len(data))
         return page
 
     def entries(self, page: int, kind: "type[Paged[T]]") -> list[T]:
         """Return the entries of a page, which must not be changed."""
-        entries: list[T] | None = self._cached.pop(page, None)
-        if entries is None:
-            entries = _decoder(kind).decode(self._pages.get(page))
-        self._cache(page, entries)
+        entries: list[T]
+        if page in self._cached:
+            entries, size = self._cached[page]
+            self._uncache(page)
+        else:
+            data = self._pages.get(page)
+            entries, size = _decoder(kind).decode(data), len(data)
+        self._cache(page, entries, size)
         return entries
 
     def free(self, pages: Iterable[int]) -> None:
         """Forget pages."""
         gone = list(pages)
         for page in gone:
-            self._cached.pop(page, None)
+            self._uncache(page)
         self._pages.free(gone)
 
-    def _cache(self, page: int, entries: list[Any]) -> None:
-        self._cached[page] = entries
-        if len(self._cached) > PAGES_CACHED:
-            del self._cached[next(iter(self._cached))]
+    def _cache(self, page: int, entries: list[Any], size: int) -> None:
+        self._cached[page] = entries, size
+        self._cached_bytes += size
+        while len(self._cached) > PAGES_CACHED or self._cached_bytes > CACHED_BYTES:
+            self._uncache(next(iter(self._cached)))
+
+    def _uncache(self, page: int) -> None:
+        _, size = self._cached.pop(page, ((), 0))
+        self._cached_bytes -= size
 
 
 class Page(Struct, Generic[T], array_like=True):
