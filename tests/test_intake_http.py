@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 import aiohttp
 import elasticsearch
 import elasticsearch.helpers
+import msgspec
 import pytest
 import zstandard
 from aiohttp import web
@@ -32,6 +33,7 @@ from trailhound.intake.arrivals import Arrival, Full, beside
 from trailhound.intake.http import body, hooks, json_lines, kubernetes, otlp, server, splunk
 from trailhound.intake.http import elasticsearch as elasticsearch_route
 from trailhound.intake.http.access import Access, Grant, load_access, new_token
+from trailhound.intake.queue import QueueWriter
 from trailhound.model.errors import TrailhoundError
 
 EVENT = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","verb":"get"}'
@@ -601,6 +603,30 @@ def test_schemathesis_finds_no_answer_that_is_not_described(tmp_path: Path) -> N
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
     in_thread(run)
+
+
+def test_half_a_character_beside_an_event_does_not_keep_a_batch_out(tmp_path: Path) -> None:
+    batch = (
+        rb'{"event":"a","host":"\ud800","fields":{"\udc00x":"\udfff"}}{"event":"b","host":"\u00e9"}'
+    )
+    status, _, taken, _ = exchange("/services/collector/event", batch)
+    assert (status, taken.data) == (200, [b"a", b"b"])
+    assert taken.arrivals[0].context == {"hostname": "?", "fields.?x": "?"}
+    assert taken.arrivals[1].context == {"hostname": "é"}
+    queue = QueueWriter(tmp_path, 1 << 20, 1 << 17)
+    try:
+        queue.put(taken.arrivals).result(20)
+    finally:
+        queue.close()
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=9), st.text(st.characters(codec=None), max_size=9), max_size=70
+    )
+)
+def test_what_comes_beside_can_be_queued(context: dict[str, str]) -> None:
+    msgspec.msgpack.encode(beside(context))
 
 
 def test_what_comes_beside_records_does_not_make_each_of_them_large() -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgpack
+import msgspec
 import orjson
 import pytest
 from fluent import asyncsender, sender
@@ -253,6 +254,16 @@ def test_a_packed_bomb_is_refused_long_before_the_limit() -> None:
     bomb = gzip.compress(b"\0" * 60_000_000)
     with pytest.raises(forward.Malformed, match=r"more than 1\d,"):
         forward.read_message(["t", bomb, {"compressed": "gzip"}], "forward/x", 0)
+
+
+def test_a_chunk_that_is_no_text_can_be_queued() -> None:
+    wire = b"\x93\xa2t\xff\x91\x92\x01\x81\xa2\xffa\x01\x81\xa5chunk\xa3a\xffb"
+    unpacker = forward._unpacker()
+    unpacker.feed(wire)
+    (record,), chunk = forward.read_message(unpacker.unpack(), "forward/x", 0)
+    assert (record.position, record.context["tag"], chunk) == ("chunk:a?b#0", "t?", "a?b")
+    assert record.data == rb'{"\udcffa": 1}'
+    msgspec.msgpack.encode(record)
 
 
 def test_a_message_has_so_many_entries_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,17 +42,26 @@ def beside(context: Mapping[str, str]) -> dict[str, str]:
     """Return what came beside records, cut to what each of them may carry along.
 
     It is kept with every record, so that a small request must not make it many times its size. What
-    is cut ends in `…`; how many are left out stands under `left_out`.
+    is cut ends in `…`; how many are left out stands under `left_out`. See `as_unicode` for the
+    rest.
     """
     found = {
-        key[:_CONTEXT_CHARACTERS]: value
+        as_unicode(key[:_CONTEXT_CHARACTERS]): as_unicode(value)
         if len(value) <= _CONTEXT_CHARACTERS
-        else f"{value[:_CONTEXT_CHARACTERS]}…"
+        else f"{as_unicode(value[:_CONTEXT_CHARACTERS])}…"
         for key, value in islice(context.items(), _CONTEXT_LIMIT)
     }
     if len(context) > len(found):
         found["left_out"] = str(len(context) - len(found))
     return found
+
+
+def as_unicode(text: str) -> str:
+    """Return text with `?` for each half of a surrogate pair, which no queue can hold.
+
+    JSON can name one, in a single record of a batch that would then be refused for ever.
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Full(Exception):

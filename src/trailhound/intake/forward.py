@@ -22,7 +22,7 @@ from typing import Any
 import msgpack
 import orjson
 
-from trailhound.intake.arrivals import RECORDS_AT_ONCE, Accept, Arrival, Full, beside
+from trailhound.intake.arrivals import RECORDS_AT_ONCE, Accept, Arrival, Full, as_unicode, beside
 from trailhound.intake.compression import allowed_bytes
 from trailhound.intake.peers import peer_of
 from trailhound.model.errors import TrailhoundError
@@ -222,7 +222,8 @@ def read_message(message: Any, peer: str, now_ns: int) -> tuple[list[Arrival], s
             raise Malformed("a time without a record")
         entries = iter([[content, message[2]]])
         options = message[3] if len(message) > 3 else None
-    chunk = _as_text(options.get("chunk", "")) if isinstance(options, dict) else ""
+    named = options.get("chunk", "") if isinstance(options, dict) else ""
+    chunk = as_unicode(_as_text(named))
     records = []
     for index, entry in enumerate(entries):
         if index >= RECORDS_AT_ONCE:
