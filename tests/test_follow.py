@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,6 +185,30 @@ def _live(reading: Reading, steps: list[str]) -> list[bytes]:
     reading.poll()
     reading.poll(10)
     return written
+
+
+def test_a_name_that_is_no_text_stops_nothing(tmp_path: Path) -> None:
+    taken: list[Arrival] = []
+
+    async def accept(arrivals: Sequence[Arrival]) -> None:
+        msgspec.msgpack.encode(arrivals)
+        taken.extend(arrivals)
+
+    async def run() -> None:
+        write(tmp_path / os.fsdecode(b"log-\xff"), "odd")
+        write(tmp_path / "log-z", "plain")
+        follower = Follower([str(tmp_path / "log*")], tmp_path / "positions.json")
+        task = asyncio.create_task(follow(follower, accept))
+        async with asyncio.timeout(10):
+            while len(taken) < 2 and not task.done():
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(run())
+    assert {(arrival.peer, arrival.data) for arrival in taken} == {
+        (f"files/{tmp_path}/log-\\xff", b"odd"),
+        (f"files/{tmp_path}/log-z", b"plain"),
+    }
 
 
 def test_followed_while_it_runs(tmp_path: Path) -> None:

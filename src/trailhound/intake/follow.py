@@ -202,6 +202,8 @@ class Follower:
     ) -> Known | None:
         """Return what is known of a file; None where it has no whole line yet."""
         beginning = file.read(BEGINNING_BYTES)
+        # A name that is no UTF-8 can neither be saved nor queued, and must not end the reading.
+        path = os.fsencode(path).decode("utf-8", "backslashreplace")
         best: Known | None = None
         for known in self._files:
             length = known.beginning_bytes
