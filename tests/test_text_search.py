@@ -2,6 +2,7 @@
 
 import copy
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -379,6 +380,19 @@ def test_what_the_reader_makes_of_a_record_is_found(detection: str, fields: str)
     found = skimmed(plan, "auditd", search, InputFile("log", 0), data, ())
     assert len(found.hits) == 1
     assert found == exactly(plan, InputFile("log", 0), data)
+
+
+@SOURCE
+def test_a_line_that_is_full_of_needles_does_not_fill_memory(source: str) -> None:
+    search = taught(source, "builtin")
+    views = list(search._unseen)
+    tracemalloc.start()
+    try:
+        search.find(Block(b"/./ksh" * 500_000 + b"\n", 1), views)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
 
 
 # --- what sources declare --------------------------------------------------------------------

@@ -19,8 +19,8 @@ from trailhound.sources.contract import Source, TextGate
 
 SAMPLE_BYTES = 256 * 1024
 """What is read of a log before the needles are chosen; shorter logs do without."""
-_SHARE_LIMIT = 0.9
-"""Where more events than this have to be read all the same, the search is not worth it."""
+_LARGEST_BYTES = 512 * 1024
+"""A larger block is one long line, in which a needle may stand millions of times."""
 _PATTERNS_LIMIT = 20_000
 _VERDICTS_LIMIT = 10_000
 
@@ -57,7 +57,9 @@ class TextSearch:
         Returns:
             Index of a line → marks for `wanted`.
         """
-        if self._off or b"\0" in block.data or not is_utf8(block.data):
+        if self._off or len(block.data) > _LARGEST_BYTES:
+            return None
+        if b"\0" in block.data or not is_utf8(block.data):
             return None
         for view in [view for view in self._unseen if view in seen]:
             del self._unseen[view]
