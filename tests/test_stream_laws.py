@@ -210,6 +210,29 @@ def test_requests_count_once_however_their_events_arrive(
             assert stream.holds() == expected(plan, documents, fed)
 
 
+def test_a_request_is_known_until_inner_windows_have_told_all_there_is() -> None:
+    # Silence of a, at 119 s, is of the same request as that of b, at 112 s. It is known when time
+    # jumps to 120 s, which also wakes the outer window.
+    documents = [
+        event(100, "fail", u="a", v=0, n=0),
+        event(108, "fail", u="b", v=3, n=0),
+        event(115, "fail", u="a", v=3, n=0),
+        event(120, "ok", u="a", v=3, n=0),
+    ]
+    plan = PLANS["silence"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline, "REQUEST_SPAN_NS", 7 * SECOND)
+        fed = [
+            feed._replace(request=f"request {documents[feed.at]['v']}")
+            for feed in feeds(plan, documents)
+        ]
+        stream = Streamed(plan, 3600, documents)
+        stream.step(fed)
+        stream.finish()
+        assert stream.holds() == expected(plan, documents, fed)
+        assert {title for title, *_ in stream.holds()} == {"window 0"}
+
+
 def test_an_outer_window_waits_for_the_silence_of_inner_ones() -> None:
     # Silence of b, at 118 s, is known when time jumps to 140 s, in the batch that also brings
     # the outer window an event of 119 s, and lets it go of all before 137 s.

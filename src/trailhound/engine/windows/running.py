@@ -75,7 +75,8 @@ def _wake(
             continue
         at_ns = min(due_ns, now_ns)
         told = timeline.ask(fold, line, at_ns, state.shelf)
-        timeline.forget_requests(line, now_ns)
+        # What inner windows still say of the time until now is no older than this.
+        timeline.forget_requests(line, at_ns)
         if state.shelf.made:
             state.spilled[group[0]] += timeline.tidy(fold, line, state.shelf)
         if timeline.is_spent(fold, line):
