@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -185,6 +185,37 @@ def _live(reading: Reading, steps: list[str]) -> list[bytes]:
     reading.poll()
     reading.poll(10)
     return written
+
+
+def test_positions_that_cannot_be_saved_stop_nothing(tmp_path: Path, caplog) -> None:
+    taken: list[bytes] = []
+    place = tmp_path / "positions.json"
+
+    async def accept(arrivals: Sequence[Arrival]) -> None:
+        taken.extend(arrival.data for arrival in arrivals)
+
+    async def run() -> None:
+        write(tmp_path / "log", "one")
+        task = asyncio.create_task(follow(Follower([str(tmp_path / "log")], place), accept))
+
+        async def until(done: Callable[[], bool]) -> None:
+            async with asyncio.timeout(10):
+                while not done() and not task.done():
+                    await asyncio.sleep(0.01)
+
+        await until(lambda: taken == [b"one"])
+        (tmp_path / "positions.new").mkdir()
+        write(tmp_path / "log", "two")
+        await until(lambda: "cannot be saved now" in caplog.text)
+        (tmp_path / "positions.new").rmdir()
+        before = place.read_bytes()
+        await until(lambda: place.read_bytes() != before)
+        write(tmp_path / "log", "three")
+        await until(lambda: taken == [b"one", b"two", b"three"])
+        task.cancel()
+
+    asyncio.run(run())
+    assert taken == [b"one", b"two", b"three"]
 
 
 def test_a_name_that_is_no_text_stops_nothing(tmp_path: Path) -> None:

@@ -270,15 +270,21 @@ def _hash(data: bytes) -> str:
 
 async def follow(follower: Follower, accept: Accept) -> None:
     """Hand over what is new in files, until cancelled."""
+    unsaved = told = False
     try:
         while True:
-            grew = False
             for chunk in follower.poll(time.time()):
                 await _hand_over(chunk, accept)
                 follower.done(chunk)
-                grew = True
-            if grew:
-                follower.save()
+                unsaved = True
+            if unsaved:
+                try:
+                    follower.save()
+                    unsaved = told = False
+                except OSError as error:  # a full disk, as a rule: there will be room again
+                    if not told:
+                        _log.warning("positions in files cannot be saved now: %s", error)
+                    told = True
             await asyncio.sleep(_POLL_SECONDS)
     finally:
         follower.close()
