@@ -91,6 +91,18 @@ def test_explanations_are_remembered_by_value_and_kind() -> None:
     assert remembered({"a": 1}) is remembered({"a": 1, "b": 2})
 
 
+def test_explanations_of_long_lists_are_not_remembered() -> None:
+    remembered = remembering(Compare(Field("a", (("a",),)), Equals("b")))
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            assert not remembered({"a": [f"{number} {item:0200}" for item in range(500)]}).matched
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
+
+
 KEYS = st.sampled_from(["a", "b", "a.b", "b.a", "a.b.a", "0", "1"])
 NESTED = st.recursive(
     st.sampled_from([None, 0, "x"]),

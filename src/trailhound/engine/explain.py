@@ -91,6 +91,8 @@ class _Memory:
 
     _LIMIT = 256
     _TRIED = 200
+    _VALUES_LIMIT = 64
+    """Of an event that is remembered; a list in a log may have any number."""
 
     def __init__(self, explained: Explainer, reads: tuple[Getter, ...]) -> None:
         self._explained = explained
@@ -101,9 +103,12 @@ class _Memory:
     def explain(self, document: Any) -> Explanation:
         # Where values hardly ever come again, it is not worth it.
         if self._missed > self._TRIED and self._missed * 2 > self._asked:
+            self._known.clear()
             return self._explained(document)
         key = tuple([tuple(read(document)) for read in self._reads])
-        if not all(map(_is_plain, chain.from_iterable(key))):
+        if sum(map(len, key)) > self._VALUES_LIMIT or not all(
+            map(_is_plain, chain.from_iterable(key))
+        ):
             return self._explained(document)
         self._asked += 1
         found = self._known.get(key)
