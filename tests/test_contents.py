@@ -33,7 +33,8 @@ def test_a_bomb_ends_at_its_limit_and_takes_no_memory() -> None:
     tracemalloc.stop()
     assert isinstance(last, ParseFailure)
     assert last.reason == "too large"
-    assert 99_000 < count < 99_200
+    # A line is 1,009 bytes; what of the last block, of 256 kB, is within the limit may be left out.
+    assert 98_800 < count < 99_200
     assert peak < 20_000_000
 
 

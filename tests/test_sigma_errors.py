@@ -278,8 +278,9 @@ def test_files_that_are_no_rules_stop_nothing(tmp_path: Path) -> None:
         told = {Path(error.path).name: (error.line, error.reason) for error in found.errors}
         assert told.keys() == {
             *("large.yml", "other.yaml", "empty.yml", "torn.yml"),
-            *("binary.yml", "utf16.yml", "\\xff.yml"),
+            *("binary.yml", "utf16.yml", "\\xff.yml", "gone.yml"),
         }
+        assert told["gone.yml"] == (1, "a link that leads nowhere")
         assert told["large.yml"] == (1, "over 8,388,608 bytes: not a rule file")
         assert told["other.yaml"] == (
             1,
