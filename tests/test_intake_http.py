@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -177,6 +178,24 @@ def test_a_request_has_so_many_records_at_most(
     status, said, taken, _ = exchange(path, head + between.join([record] * 22) + end)
     assert (status, taken.data) == (413, [])
     assert b"more than 20 records" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "head", "end"),
+    [
+        ("/ingest", b"[", b"]"),
+        ("/kubernetes/audit", LIST_HEAD, b"]}"),
+        ("/ingest", b'{"kind":"EventList","items":[', b"]}"),
+    ],
+)
+def test_values_that_say_nothing_are_not_taken_apart(path: str, head: bytes, end: bytes) -> None:
+    packed = gzip.compress(head + b"1," * 2_000_000 + b"1" + end)
+    tracemalloc.start()
+    status, _, taken, _ = exchange(path, packed, {"Content-Encoding": "gzip"})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (status, taken.data) == (413, [])
+    assert peak < 40_000_000
 
 
 @pytest.mark.parametrize(
