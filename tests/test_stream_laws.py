@@ -132,6 +132,14 @@ def brief(f: Finding) -> tuple[Any, ...]:
     return f.rule.title, f.uid, f.start_ns, f.time_ns, f.event_count, f.group, f.reason, events
 
 
+def of_requests(plan: Plan, documents: Sequence[Document]) -> list[Feed]:
+    """The feeds of documents, each of the request that its `v` names."""
+    return [
+        feed._replace(request=f"request {documents[feed.at]['v']}")
+        for feed in feeds(plan, documents)
+    ]
+
+
 def batches(feeds: Sequence[Feed], cuts: Iterable[int]) -> list[Sequence[Feed]]:
     edges = sorted({0, len(feeds), *(cut for cut in cuts if cut < len(feeds))})
     return [feeds[start:end] for start, end in itertools.pairwise(edges)]
@@ -195,10 +203,7 @@ def test_requests_count_once_however_their_events_arrive(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline, "REQUEST_SPAN_NS", 7 * SECOND)
-        fed = [
-            feed._replace(request=f"request {documents[feed.at]['v']}")
-            for feed in feeds(plan, documents)
-        ]
+        fed = of_requests(plan, documents)
         stream = Streamed(plan, 3600, documents)
         for batch in batches(data.draw(st.permutations(fed)), range(1, len(fed), 4)):
             stream.step(batch)
@@ -222,10 +227,7 @@ def test_a_request_is_known_until_inner_windows_have_told_all_there_is() -> None
     plan = PLANS["silence"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline, "REQUEST_SPAN_NS", 7 * SECOND)
-        fed = [
-            feed._replace(request=f"request {documents[feed.at]['v']}")
-            for feed in feeds(plan, documents)
-        ]
+        fed = of_requests(plan, documents)
         stream = Streamed(plan, 3600, documents)
         stream.step(fed)
         stream.finish()

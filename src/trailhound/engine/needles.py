@@ -77,11 +77,9 @@ def _examples(parsed: Iterable[tuple[object, Any]]) -> Iterator[bytes]:
             case _re_codes.IN:
                 negated = what[0][0] is _re_codes.NEGATE
                 held = {c for item in what[negated:] for c in _characters(*item)}
-                yield (
-                    bytes((next(c for c in range(ord("!"), 256) if c not in held),))
-                    if (negated)
-                    else bytes((min(held),))
-                )
+                if negated:
+                    held = set(range(ord("!"), 256)) - held
+                yield bytes((min(held),))
             case _re_codes.MAX_REPEAT:
                 least, _, inner = what
                 yield b"".join(_examples(inner)) * least

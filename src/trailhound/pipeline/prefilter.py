@@ -11,13 +11,16 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from time import process_time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from trailhound.engine.gates import Candidate, is_short
 from trailhound.engine.needles import ODD, Need, Pattern, choices, example_of, need_of, patterns_of
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.sources.contract import Source
+
+if TYPE_CHECKING:
+    import hyperscan
 
 SAMPLE_BYTES = 512 * 1024
 """What is read of a log before the needles are chosen; shorter logs do without."""
@@ -277,27 +280,39 @@ def _haystacks(patterns: Sequence[Pattern]) -> list["_Haystack"]:
     return [_Haystack(texts, literal=True), _Haystack(others)]
 
 
+def compiled(patterns: Sequence[Pattern], *, literal: bool) -> "hyperscan.Database | None":
+    """Compile patterns to be looked for in one pass, without regard to case; None of none.
+
+    `literal`: they are texts. `ImportError` or `ValueError` where that is not possible.
+    """
+    import hyperscan  # noqa: PLC0415 - small logs do without, and need not pay for it
+
+    if not patterns:
+        return None
+    database = hyperscan.Database()
+    try:
+        database.compile(
+            expressions=patterns,
+            ids=list(range(len(patterns))),
+            elements=len(patterns),
+            flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
+            literal=literal,
+        )
+    except hyperscan.error as error:
+        raise ValueError(str(error)) from None
+    return database
+
+
 class _Haystack:
     """Patterns that are looked for in one pass over a block."""
 
     def __init__(self, patterns: Sequence[Pattern], *, literal: bool = False) -> None:
         """Compile. `ImportError` or `ValueError` where that is not possible."""
-        import hyperscan  # noqa: PLC0415 - small logs do without, and need not pay for it
-
         self.patterns = patterns
-        self._database = hyperscan.Database() if patterns else None
+        texts = [_ESCAPE.sub(rb"\1", p) for p in patterns] if literal else patterns
+        self._database = compiled(texts, literal=literal)
         if self._database is None:
             return
-        try:
-            self._database.compile(
-                expressions=[_ESCAPE.sub(rb"\1", p) for p in patterns] if literal else patterns,
-                ids=list(range(len(patterns))),
-                elements=len(patterns),
-                flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
-                literal=literal,
-            )
-        except hyperscan.error as error:
-            raise ValueError(str(error)) from None
         self._try_out()
 
     def _try_out(self) -> None:

@@ -13,7 +13,7 @@ from trailhound.engine.needles import Each, Enough, Need, OneOf, choices, patter
 from trailhound.engine.plan import Plan
 from trailhound.engine.text_needles import need_in_text
 from trailhound.intake.blocks import Block
-from trailhound.pipeline.prefilter import Clause, is_utf8, rarest
+from trailhound.pipeline.prefilter import Clause, compiled, is_utf8, rarest
 from trailhound.rules.ir import Or, Predicate
 from trailhound.sources.contract import Source, TextGate
 
@@ -171,26 +171,11 @@ class _Lines:
 
     def __init__(self, texts: Sequence[bytes], gate: TextGate) -> None:
         """Compile. `ImportError` or `ValueError` where that is not possible."""
-        import hyperscan  # noqa: PLC0415 - small logs do without, and need not pay for it
-
         self._coded = len(texts)
         self._decoded = gate.decoded
-        every = [*texts, *gate.coded]
-        self._database = hyperscan.Database() if every else None
-        if self._database is None:
-            return
-        try:
-            # As texts, not as patterns: of hundreds of patterns together some matches were
-            # missed, which ones depending on their order.
-            self._database.compile(
-                expressions=every,
-                ids=list(range(len(every))),
-                elements=len(every),
-                flags=[hyperscan.HS_FLAG_CASELESS] * len(every),
-                literal=True,
-            )
-        except hyperscan.error as error:
-            raise ValueError(str(error)) from None
+        # As texts, not as patterns: of hundreds of patterns together some matches were
+        # missed, which ones depending on their order.
+        self._database = compiled([*texts, *gate.coded], literal=True)
 
     def places(self, block: Block) -> Iterator[tuple[int, int]]:
         """Yield (number of a text, index of a line) for every match, some perhaps twice."""
