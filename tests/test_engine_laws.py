@@ -111,8 +111,32 @@ NESTED = st.recursive(
 )
 
 
+PATHS = st.lists(st.sampled_from(["a", "b", "0"]), max_size=4).map(tuple)
+
+
+def standing(node: object, path: Path) -> list[object]:
+    """What stands at a path, by the definition."""
+    if not path:
+        return [node]
+    if isinstance(node, list):
+        if path[0] == "0":
+            return standing(node[0], path[1:]) if node else []
+        return [found for element in node for found in standing(element, path)]
+    if not isinstance(node, dict):
+        return []
+    ways = [(".".join(path[:end]), path[end:]) for end in range(1, len(path) + 1)]
+    return [found for key, rest in ways if key in node for found in standing(node[key], rest)]
+
+
+@settings(max_examples=1000)
+@given(NESTED, st.lists(PATHS, min_size=1, max_size=4))
+def test_paths_are_followed_together_as_one_by_one(document: object, paths: list[Path]) -> None:
+    each = [found for path in paths for found in standing(document, path)]
+    assert nodes(Field("a", tuple(paths)))(document) == each
+
+
 @settings(max_examples=500)
-@given(NESTED, st.lists(st.sampled_from(["a", "b", "0"]), max_size=4).map(tuple))
+@given(NESTED, PATHS)
 def test_values_of_a_field_are_those_of_its_nodes(document: object, path: Path) -> None:
     def flat(node: object) -> list[object]:
         return [v for item in node for v in flat(item)] if isinstance(node, list) else [node]

@@ -1,8 +1,9 @@
 """Reading fields out of documents, and values as text."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from trailhound.engine.steps import taken
@@ -12,6 +13,8 @@ from trailhound.rules.ir import Field, Path
 Getter = Callable[[Any], list[Any]]
 
 _ABSENT = object()
+_NUMBER = re.compile(r"\d{1,6}")
+_number = itemgetter(0)
 
 
 @lru_cache(maxsize=4096)
@@ -30,12 +33,8 @@ def getter(field: Field) -> Getter:
         return lambda document: [value for node in read(document) for value in _flat(node)]
     if len(field.paths) == 1:
         return _path_getter(field.paths[0])
-    parts = [_path_getter(path) for path in field.paths]
-
-    def read_all(document: Any) -> list[Any]:
-        return [value for part in parts for value in part(document)]
-
-    return read_all
+    read_all = _nodes_at(field.paths)
+    return lambda document: [value for node in read_all(document) for value in _flat(node)]
 
 
 @lru_cache(maxsize=4096)
@@ -48,13 +47,11 @@ def presence(field: Field) -> Callable[[Any], bool]:
 @lru_cache(maxsize=4096)
 def nodes(field: Field) -> Getter:
     """Return a function to what stands at a field, with lists left whole."""
-    reads = [_nodes_at(path) for path in field.paths]
-    if field.via:
-        take = taken(field.via)
-        return lambda document: take([node for read in reads for node in read(document)])
-    if len(reads) == 1:
-        return reads[0]
-    return lambda document: [node for read in reads for node in read(document)]
+    read = _node_at(field.paths[0]) if len(field.paths) == 1 else _nodes_at(field.paths)
+    if not field.via:
+        return read
+    take = taken(field.via)
+    return lambda document: take(read(document))
 
 
 def leaves(document: Any) -> Iterator[str]:
@@ -125,7 +122,7 @@ def _path_getter(path: Path) -> Getter:
                 return _flat(value) if isinstance(value, list | tuple) else [value]
             return [value for node in walk(document) for value in _flat(node)]
 
-        walk = _walker(path)
+        walk = _nodes_at((path,))
         return read_one
     if len(path) == 2:
         first, second = path
@@ -141,9 +138,9 @@ def _path_getter(path: Path) -> Getter:
                     return _flat(value) if isinstance(value, list | tuple) else [value]
             return [value for node in walk(document) for value in _flat(node)]
 
-        walk = _walker(path)
+        walk = _nodes_at((path,))
         return read_two
-    read = _nodes_at(path)
+    read = _node_at(path)
 
     def read_deep(document: Any) -> list[Any]:
         found = read(document)
@@ -155,59 +152,117 @@ def _path_getter(path: Path) -> Getter:
 
 
 @lru_cache(maxsize=4096)
-def _nodes_at(path: Path) -> Getter:
-    """Return a function to what stands at a path, with lists left whole."""
-    walk = _walker(path)
+def _node_at(path: Path) -> Getter:
+    """Return a function to what stands at one path, with lists left whole."""
+    start = _ways((path,))
     if not path:
-        return walk
+        return lambda document: [document]
     *outer, last = path
-    # What stands further down may also stand under a key with dots in it.
-    steps = [
-        (step, tuple(".".join(path[at:end]) for end in range(at + 2, len(path) + 1)))
-        for at, step in enumerate(outer)
-    ]
+    # What stands further down may also stand under a key with dots in it. Until one does, or a
+    # list comes, there is one way.
+    steps: list[tuple[str, frozenset[str], _Way]] = []
+    way = start
+    for step in outer:
+        steps.append((step, frozenset(way.keys) - {step}, way))
+        way = way.keys[step]
 
     def read(document: Any) -> list[Any]:
         node = document
-        for step, dotted in steps:
-            if not isinstance(node, dict) or any(map(node.__contains__, dotted)):
-                break
+        for step, others, way in steps:
+            if not isinstance(node, dict) or not node.keys().isdisjoint(others):
+                return [found for _, found in _walk(node, way)]
             node = node.get(step)
-        else:
-            if isinstance(node, dict):
-                value = node.get(last, _ABSENT)
-                return [] if value is _ABSENT else [value]
-        return walk(document)
+            if node is None:
+                return []
+        if isinstance(node, dict):
+            value = node.get(last, _ABSENT)
+            return [] if value is _ABSENT else [value]
+        return [found for _, found in _walk(node, final)]
+
+    final = way
+    return read
+
+
+@lru_cache(maxsize=4096)
+def _nodes_at(paths: tuple[Path, ...]) -> Getter:
+    """Return a function to what stands at paths, by their order, with lists left whole."""
+    way = _ways(paths)
+
+    def read(document: Any) -> list[Any]:
+        found = _walk(document, way)
+        if len(found) > 1:
+            found.sort(key=_number)
+        return [node for _, node in found]
 
     return read
 
 
-def _walker(path: Path) -> Callable[[Any], list[Any]]:
-    # ways[i]: the keys that may be read at step i, each with the step it leads to.
-    ways = [
-        [(".".join(path[i:j]), j) for j in range(i + 1, len(path) + 1)] for i in range(len(path))
-    ]
-    end = len(path)
-    numbers = [int(step) if re.fullmatch(r"\d{1,6}", step) else None for step in path]
+class _Way:
+    """Where paths lead from one place in a document."""
 
-    def walk(document: Any) -> list[Any]:
-        found: list[Any] = []
-        stack = [(document, 0)]
-        while stack:
-            node, step = stack.pop()
-            if step == end:
-                found.append(node)
-            elif isinstance(node, dict):
-                for key, following in reversed(ways[step]):
-                    value = node.get(key, _ABSENT)
-                    if value is not _ABSENT:
-                        stack.append((value, following))
-            elif isinstance(node, list | tuple):
-                index = numbers[step]
-                if index is None:
-                    stack.extend((item, step) for item in reversed(node))
-                elif index < len(node):
-                    stack.append((node[index], step + 1))
-        return found
+    __slots__ = ("elements", "ends", "keys", "numbered")
 
-    return walk
+    def __init__(self) -> None:
+        self.ends: tuple[int, ...] = ()
+        """The paths that end here."""
+        self.keys: dict[str, _Way] = {}
+        """By the keys of an object, of which one may join several steps; shorter ones first."""
+        self.elements: _Way | None = None
+        """From each element of a list."""
+        self.numbered: tuple[tuple[int, _Way], ...] = ()
+        """From one element of a list."""
+
+
+def _ways(paths: Sequence[Path]) -> _Way:
+    """Return the way of paths from a document on: what they share is gone once."""
+    start = frozenset((number, 0) for number in range(len(paths)))
+    ways = {start: _Way()}
+    waiting = [start]
+
+    def to(places: Iterable[tuple[int, int]]) -> _Way:
+        there = frozenset(places)
+        if there not in ways:
+            ways[there] = _Way()
+            waiting.append(there)
+        return ways[there]
+
+    while waiting:
+        places = waiting.pop()
+        here = ways[places]
+        here.ends = tuple(sorted(n for n, step in places if step == len(paths[n])))
+        going = [(n, step) for n, step in places if step < len(paths[n])]
+        keys: dict[str, list[tuple[int, int]]] = {}
+        for n, step in going:
+            for end in range(step + 1, len(paths[n]) + 1):
+                keys.setdefault(".".join(paths[n][step:end]), []).append((n, end))
+        here.keys = {key: to(keys[key]) for key in sorted(keys, key=len)}
+        numbers = [(n, step) for n, step in going if _NUMBER.fullmatch(paths[n][step])]
+        here.numbered = tuple((int(paths[n][step]), to([(n, step + 1)])) for n, step in numbers)
+        rest = [place for place in going if place not in numbers]
+        here.elements = to(rest) if rest else None
+    return ways[start]
+
+
+def _walk(document: Any, way: _Way) -> list[tuple[int, Any]]:
+    """Return what stands at the ends of ways, with the number of each path."""
+    found: list[tuple[int, Any]] = []
+    stack = [(document, way)]
+    while stack:
+        node, way = stack.pop()
+        if way.ends:
+            found += [(number, node) for number in way.ends]
+        keys = way.keys
+        if not keys:
+            continue
+        if isinstance(node, dict):
+            here = node.keys() & keys.keys()
+            if len(here) > 1:
+                stack += [(node[key], keys[key]) for key in reversed(keys) if key in here]
+            else:
+                stack += [(node[key], keys[key]) for key in here]
+        elif isinstance(node, list | tuple):
+            stack += [(node[at], after) for at, after in way.numbered if at < len(node)]
+            if way.elements is not None:
+                onward = way.elements
+                stack += [(element, onward) for element in reversed(node)]
+    return found
