@@ -16,6 +16,7 @@ from trailhound.engine.match import matcher
 from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of
 from trailhound.engine.tests import any_of, check_of
 from trailhound.engine.values import getter, nodes
+from trailhound.engine.verdicts import Few
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook, dump_books, load_books
@@ -24,6 +25,7 @@ from trailhound.rules.ir import (
     AnyRun,
     Compare,
     Equals,
+    Exists,
     Field,
     InNetwork,
     IsNull,
@@ -82,6 +84,41 @@ def test_explanations_that_are_remembered_are_the_same(
     remembered = remembering(rule)
     for document in (*events, *events):
         assert repr(remembered(document)) == repr(explain(rule, document))
+
+
+@settings(max_examples=500)
+@given(st.lists(predicates, max_size=4), st.lists(documents, min_size=1, max_size=4))
+def test_verdicts_that_are_remembered_are_the_same(
+    rules: list[Predicate], events: list[dict[str, object]]
+) -> None:
+    few = Few([Candidate(number, rule) for number, rule in enumerate(rules)])
+    for document in (*events, *events):
+        found = few.matching(document)
+        asked = [rule.index for rule in few.rules if rule.matches(document)]
+        assert found is None or [rule.index for rule in found] == asked
+
+
+def test_verdicts_are_remembered_by_value_and_kind() -> None:
+    a, b = Field("a", (("a",),)), Field("b", (("b",),))
+    few = Few([Candidate(0, Compare(a, Equals("1"))), Candidate(1, Exists(b))])
+    values = (1, True, 1.0, "1", None, 1)
+    found = [few.matching({"a": value}) for value in values]
+    assert [bool(rules) for rules in found] == [True, False, False, True, False, True]
+    # Of what is only asked whether it is there, the value does not matter.
+    assert few.matching({"a": "1", "b": 7}) is few.matching({"a": "1", "b": [8]})
+    assert few.matching({"a": ["1"]}) is None
+
+
+def test_verdicts_that_never_come_again_are_not_kept() -> None:
+    few = Few([Candidate(0, Compare(Field("a", (("a",),)), Equals("b")))])
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            assert not few.matching({"a": f"{number:0400}"})
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def test_explanations_are_remembered_by_value_and_kind() -> None:

@@ -3,7 +3,7 @@
 Rules that are programs are the exception, see `match_event`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trailhound.engine.gates import Candidate
@@ -49,6 +49,10 @@ def match_event(
         event: the event.
         among: indices of the only rules that may match it, where that is known.
     """
+    if among is not None:
+        found = _match_few(plan, event, among)
+        if found is not None:
+            return found
     verdicts: _Verdicts = {}
     documents: dict[int, Mapping[str, Any]] = {}
     read_by: dict[int, tuple[str, ...]] = {}
@@ -59,9 +63,32 @@ def match_event(
     for key, document in documents.items():
         view_plan = plan.reading(event.source, read_by[key])
         if view_plan is not None:
-            candidates = view_plan.candidates(document) if among is None else view_plan.only(among)
+            if among is None:
+                candidates: Sequence[Candidate] = view_plan.candidates(document)
+            else:
+                candidates = view_plan.only(among).rules
             _judge(candidates, event, document, verdicts)
     return [verdicts[index] for index in sorted(verdicts)]
+
+
+def _match_few(plan: Plan, event: Event, among: frozenset[int]) -> list[Hit | Undecided] | None:
+    """Do the same where all views of an event are one document; None where they are not."""
+    views = event.views
+    held = iter(views.values())
+    first = next(held, ())
+    if len(first) != 1:
+        return None
+    (document,) = first
+    for view in held:
+        if view is not first and (len(view) != 1 or view[0] is not document):
+            return None
+    view_plan = plan.reading(event.source, tuple(views))
+    if view_plan is None:
+        return []
+    matching = view_plan.only(among).matching(document)
+    if matching is None:
+        return None
+    return [Hit(rule.index, event, document) for rule in matching]
 
 
 def match_candidates(
@@ -109,7 +136,7 @@ def _judge(
 def finding_of(plan: Plan, hit: Hit, *, explained: bool) -> Finding:
     """Make the finding of a hit; `explained` adds the tree that says why."""
     rule = plan.rules[hit.rule]
-    time_ns = hit.event.envelope.time_ns
+    time_ns = hit.event.time_ns
     said = hit.answered.said if hit.answered else plan.say(hit.rule, hit.document)
     return Finding(
         uid=finding_uid(rule.info.uid, (hit.event.uid,)),

@@ -11,6 +11,7 @@ from trailhound.engine.gates import Candidate, Gate, Gates, gates_for, program_o
 from trailhound.engine.match import check_patterns
 from trailhound.engine.output import Said, speaker
 from trailhound.engine.values import Getter, getter
+from trailhound.engine.verdicts import Few
 from trailhound.engine.windows.contract import AnyFold
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.model.findings import Explanation
@@ -54,7 +55,7 @@ class ViewPlan:
         """Positions of its rules in the plan."""
         self.shape = source
         self.predicates = tuple(rules)
-        self._chosen: dict[frozenset[int], tuple[Candidate, ...]] = {}
+        self._chosen: dict[frozenset[int], Few] = {}
 
     @cached_property
     def rules(self) -> tuple[Candidate, ...]:
@@ -91,11 +92,11 @@ class ViewPlan:
             (gate, _readers(gate)) for gate in self.gates.by_fields if id(gate) not in keyed
         )
 
-    def only(self, indices: frozenset[int]) -> tuple[Candidate, ...]:
+    def only(self, indices: frozenset[int]) -> Few:
         """Return its rules at these positions of the plan."""
         found = self._chosen.get(indices)
         if found is None:
-            found = tuple(rule for rule in self.rules if rule.index in indices)
+            found = Few([rule for rule in self.rules if rule.index in indices])
             if len(self._chosen) < _CHOICES_LIMIT:
                 self._chosen[indices] = found
         return found

@@ -74,6 +74,7 @@ class Event:
         "_describe",
         "_envelope",
         "_request",
+        "_time_ns",
         "_uid",
         "document",
         "notes",
@@ -92,6 +93,9 @@ class Event:
         views: Mapping[str, View],
         describe: Callable[[Mapping[str, Any]], Envelope],
         notes: tuple[str, ...] = (),
+        *,
+        time_ns: int | None = None,
+        request: str | None = None,
     ) -> None:
         """Make an event.
 
@@ -103,6 +107,8 @@ class Event:
             describe: computes the envelope from `document`. A module-level function, so
                 that events can be sent between processes.
             notes: what was inferred or odd, for a person: `year inferred from …`.
+            time_ns: the time that `describe` would find, where the reader knows it.
+            request: the same of `request`.
         """
         self.source = source
         self.document = document
@@ -111,7 +117,8 @@ class Event:
         self.notes = notes
         self._describe = describe
         self._envelope: Envelope | None = None
-        self._request: str | None = None
+        self._request = request
+        self._time_ns = time_ns
         self._uid: str | None = None
         self.written: bytes | None = None
         """The document as `orjson.dumps` writes it, where whoever read it knows that."""
@@ -125,6 +132,16 @@ class Event:
         if self._envelope is None:
             self._envelope = self._describe(self.document)
         return self._envelope
+
+    @property
+    def time_ns(self) -> int:
+        """The time of the envelope, for those who need no more of it."""
+        return self.envelope.time_ns if self._time_ns is None else self._time_ns
+
+    @property
+    def described_by(self) -> Callable[[Mapping[str, Any]], Envelope]:
+        """What computes the envelope from the document."""
+        return self._describe
 
     @property
     def uid(self) -> str:
@@ -178,33 +195,46 @@ class Event:
         """Set the content id of an event that was written down and is read again."""
         self._uid = uid
 
+    def plain(self) -> tuple[Any, ...]:
+        """Return all of it but `described_by` and the envelope as plain data, for `restored`."""
+        document: Mapping[str, Any] | bytes = self.document
+        views: Mapping[str, View] | tuple[str, ...] = self.views
+        if self.written is not None and all(
+            len(held) == 1 and held[0] is document for held in self.views.values()
+        ):  # bytes take less time than a document
+            document, views = self.written, tuple(views)
+        origins = [(origin.path, origin.line, origin.element) for origin in self.origins]
+        time_ns = self._time_ns
+        if time_ns is None and self._envelope is not None:
+            time_ns = self._envelope.time_ns
+        known = self._uid, time_ns, self._request
+        return document, views, self.source, origins, self.notes, known
+
     def __reduce__(self) -> tuple[Callable[..., "Event"], tuple[Any, ...]]:
-        """Make it ready to be sent between processes; bytes take less time than a document."""
-        rest = (self.source, self.origins, self._describe, self.notes, self._envelope, self._uid)
-        alike = all(len(held) == 1 and held[0] is self.document for held in self.views.values())
-        if self.written is not None and alike:
-            return _again, (self.written, tuple(self.views), *rest)
-        return _again, (self.document, self.views, *rest)
+        """Make it ready to be sent between processes."""
+        return restored, (self.plain(), self._describe, self._envelope)
 
     def __repr__(self) -> str:
         return f"Event({self.source!r}, {self.origins[0]})"
 
 
-def _again(
-    written: Mapping[str, Any] | bytes,
-    views: Mapping[str, View] | tuple[str, ...],
-    source: str,
-    origins: tuple[Origin, ...],
+def restored(
+    plain: tuple[Any, ...],
     describe: Callable[[Mapping[str, Any]], Envelope],
-    notes: tuple[str, ...],
-    envelope: Envelope | None,
-    uid: str | None,
+    envelope: Envelope | None = None,
 ) -> Event:
-    document = orjson.loads(written) if isinstance(written, bytes) else written
-    held = views if isinstance(views, Mapping) else dict.fromkeys(views, (document,))
-    event = Event(source, document, origins, held, describe, notes)
-    event.written = written if isinstance(written, bytes) else None
-    event._envelope, event._uid = envelope, uid  # noqa: SLF001 - its own
+    """Make an event of what `Event.plain` and `Event.described_by` gave."""
+    document, views, source, origins, notes, (uid, time_ns, request) = plain
+    written = None
+    if isinstance(document, bytes):
+        written, document = document, orjson.loads(document)
+        views = dict.fromkeys(views, (document,))
+    places = tuple(Origin(*origin) for origin in origins)
+    event = Event(
+        source, document, places, views, describe, notes, time_ns=time_ns, request=request
+    )
+    event.written = written
+    event._uid, event._envelope = uid, envelope  # noqa: SLF001 - its own
     return event
 
 

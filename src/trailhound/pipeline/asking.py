@@ -207,7 +207,7 @@ class _Failures:
 def _document(plan: Plan, hit: Hit) -> dict[str, Any]:
     """Return an event as Panther gives it to a rule."""
     log_type = plan.asked[hit.rule].log_type
-    time_ns = hit.event.envelope.time_ns
+    time_ns = hit.event.time_ns
     return {
         **event_of(log_type, hit.document),
         "p_log_type": log_type,

@@ -25,7 +25,7 @@ def end_ns(files: Iterable[InputFile]) -> int:
         record = RawRecord(_last_line(file), Origin(file.path, 0), file.modified_ns)
         for item in (*decoder.decode(record), *decoder.flush()):
             if isinstance(item, Event):
-                time_ns = item.envelope.time_ns
+                time_ns = item.time_ns
                 if not file.modified_ns or time_ns <= file.modified_ns + SKEW_NS:
                     latest_ns = max(latest_ns, time_ns)
     return latest_ns

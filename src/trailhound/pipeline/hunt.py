@@ -267,7 +267,7 @@ def answer(lake: Lake, asked: Asked, now_ns: int, *, limit: int | None) -> Itera
         else:
             streams.append(lake.select(source, selection, asked.times, limit=limit))
         streams.append(filter(judge.holds, lake.unjudged(source, asked.times)))
-    merged = heapq.merge(*streams, key=lambda event: event.envelope.time_ns)
+    merged = heapq.merge(*streams, key=lambda event: event.time_ns)
     return islice(merged, limit)
 
 
@@ -282,5 +282,5 @@ def histogram(lake: Lake, asked: Asked, now_ns: int, width_ns: int) -> dict[int,
         else:
             found.update(lake.histogram(source, selection, asked.times, width_ns))
         for event in filter(judge.holds, judged):
-            found[event.envelope.time_ns // width_ns * width_ns] += 1
+            found[event.time_ns // width_ns * width_ns] += 1
     return dict(sorted(found.items()))

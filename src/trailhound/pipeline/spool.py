@@ -7,11 +7,11 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from types import TracebackType
-from typing import NamedTuple, Self
+from types import FunctionType, TracebackType
+from typing import Any, NamedTuple, Self
 
 from trailhound.engine.windows.contract import Feed
-from trailhound.model.events import Event
+from trailhound.model.events import Event, restored
 from trailhound.model.records import Origin
 
 _RUN_BYTES = 32 * 1024 * 1024
@@ -19,6 +19,7 @@ _READ_AHEAD = 64
 _LENGTH_BYTES = 8
 _FEED_BYTES = 400
 """What a feed takes in memory, without its texts."""
+_DESCRIBERS_LIMIT = 64
 _EVENTS_AT_HAND = 64
 _AT_HAND_LIMIT_BYTES = 65_536
 """A larger event is read again each time."""
@@ -52,6 +53,7 @@ class Spool:
         self._runs: list[tuple[int, int]] = []
         self._last: tuple[Event, int] | None = None
         self._at_hand: OrderedDict[int, Event] = OrderedDict()
+        self._describers: list[Any] = []
 
     def __enter__(self) -> Self:
         return self
@@ -68,9 +70,9 @@ class Spool:
         """Take an event and its feeds."""
         event = fed.event
         if self._last is None or self._last[0] is not event:
-            self._last = event, self._append(pickle.dumps(event, pickle.HIGHEST_PROTOCOL))
+            self._last = event, self._append(self._written(event))
         place = event.origins[0]
-        self._held.append((event.envelope.time_ns, event.uid, place, self._last[1], fed.feeds))
+        self._held.append((event.time_ns, event.uid, place, self._last[1], fed.feeds))
         self._held_bytes += _size_of(fed.feeds)
         if self._held_bytes >= _RUN_BYTES:
             self._write()
@@ -81,7 +83,7 @@ class Spool:
         if found is not None:
             return found
         data = self._at(at)
-        event: Event = pickle.loads(data)  # noqa: S301 - written by this very process
+        event = self._restored(data)
         if len(data) <= _AT_HAND_LIMIT_BYTES:
             self._at_hand[at] = event
             if len(self._at_hand) > _EVENTS_AT_HAND:
@@ -91,10 +93,27 @@ class Spool:
     def sorted(self) -> Iterator[Feed]:
         """Yield every feed, by event time and uid."""
         self._held.sort(key=_ORDER)
-        runs = [self._read(start, end) for start, end in self._runs]
-        for _, _, _, at, feeds in heapq.merge(*runs, self._held, key=_ORDER):
+        entries: Iterable[_Entry] = self._held
+        if self._runs:
+            runs = [self._read(start, end) for start, end in self._runs]
+            entries = heapq.merge(*runs, self._held, key=_ORDER)
+        for _, _, _, at, feeds in entries:
             for feed in feeds:
-                yield feed._replace(at=at)
+                yield Feed(*feed[:7], at, *feed[8:])  # in half the time of `_replace`
+
+    def _written(self, event: Event) -> bytes:
+        # To name classes and functions takes longer than to write down what an event says.
+        describe, known = event.described_by, self._describers
+        if describe not in known:
+            if not isinstance(describe, FunctionType) or len(known) == _DESCRIBERS_LIMIT:
+                return pickle.dumps(event, pickle.HIGHEST_PROTOCOL)
+            known.append(describe)
+        kept = known.index(describe), event.plain()
+        return pickle.dumps(kept, pickle.HIGHEST_PROTOCOL)
+
+    def _restored(self, data: bytes) -> Event:
+        kept = pickle.loads(data)  # noqa: S301 - written by this very process
+        return kept if isinstance(kept, Event) else restored(kept[1], self._describers[kept[0]])
 
     def _write(self) -> None:
         self._held.sort(key=_ORDER)

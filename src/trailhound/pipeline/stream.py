@@ -90,7 +90,7 @@ class Stream:
 
     def _hits(self, events: Iterable[Event], seen: dict[str, list[int]]) -> Iterator[Hit]:
         for event in events:
-            seen.setdefault(event.source, []).append(event.envelope.time_ns)
+            seen.setdefault(event.source, []).append(event.time_ns)
             for hit in match_event(self._plan, event):
                 if isinstance(hit, Hit):
                     yield hit

@@ -9,7 +9,6 @@ from trailhound.model.records import Origin, ParseFailure
 from trailhound.sources.mapping import is_time_ns
 
 _TEXT_LIMIT = 4096
-_NOTHING: Mapping[str, Any] = {}
 
 
 def text(value: object) -> str | None:
@@ -39,9 +38,7 @@ def below(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the object at `name`; an empty one where something else or nothing stands."""
     value = document.get(name)
     # Asking a class that others may register with takes ten times as long.
-    if isinstance(value, dict):
-        return value
-    return value if value is not None and isinstance(value, Mapping) else _NOTHING
+    return value if isinstance(value, dict | Mapping) else {}
 
 
 def reach(value: Any, path: str) -> Any:
@@ -49,7 +46,7 @@ def reach(value: Any, path: str) -> Any:
     for step in path.split("."):
         if isinstance(value, list):
             value = value[0] if value else None
-        if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - as above
+        if isinstance(value, dict | Mapping):
             value = value.get(step)
         else:
             return None

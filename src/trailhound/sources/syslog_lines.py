@@ -63,6 +63,8 @@ _SD_ID = re.compile(r"\[([^\s=\]\"]{1,256})")
 _SD_PARAM = re.compile(r' +([^\s=\]"]{1,256})="((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _SD_ESCAPE = re.compile(r'\\(["\\\]])')
 
+ENDS = " \t\r\n\0"
+"""What at the end of a line is not part of its message."""
 REPEATED_LAST = re.compile(r"last message (?:buffered |repeated )(\d{1,9}) times?\s*\Z", re.ASCII)
 """What BSD syslogd and sysklogd write in place of repeats of the line before."""
 REPEATED = re.compile(r"message repeated (\d{1,9}) times?: \[ ?", re.ASCII)
@@ -106,7 +108,7 @@ class Frame(Struct, frozen=True):
 def frame(text: str) -> Frame | None:
     """Take a line apart; None where it is not syslog. Total, and linear in the text."""
     # A file system that lost a write leaves NULs before a line.
-    text = text.lstrip("\0\ufeff\r\n").rstrip(" \t\r\n\0")
+    text = text.lstrip("\0\ufeff\r\n").rstrip(ENDS)
     if (found := _RFC5424.match(text)) is not None:
         return _rfc5424(found, text)
     if (found := _BSD.match(text)) is not None:

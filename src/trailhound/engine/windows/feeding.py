@@ -10,7 +10,7 @@ from trailhound.engine.texts import text_of
 from trailhound.engine.values import Getter, getter
 from trailhound.engine.windows.contract import Feed, Key
 from trailhound.model.events import Event
-from trailhound.rules.ir import Deduplicated, Field, Together, Window
+from trailhound.rules.ir import Deduplicated, Field, Together
 from trailhound.rules.ir import Sequence as Steps
 
 GROUPS_PER_EVENT = 16
@@ -36,7 +36,9 @@ def feeds_of(
     feeders = plan.feeders.get(rule)
     if feeders is None:
         feeders = plan.feeders[rule] = _feeders(plan, rule)
-    stamp = event.envelope.time_ns, event.uid, event.request
+    stamp = event.time_ns, event.uid, event.request
+    if len(feeders) == 1:
+        return feeders[0].feeds(event, document, answered, *stamp)
     return [feed for feeder in feeders for feed in feeder.feeds(event, document, answered, *stamp)]
 
 
@@ -60,13 +62,19 @@ class Feeder:
             return tuple(getter(aliases.get(field.name, field)) for field in fields)
 
         self._index, self._rule = index, rule
-        self._window = window
         self._position = window.rules.index(uid)
         self._values = readers(window.value_fields)
         self._groups = readers(window.group_by)
         self._say: Callable[[int, Mapping[str, Any]], Any] | None = None
         if isinstance(window, Deduplicated):
             self._say = plan.say
+        self._needs_all = isinstance(window, Steps | Together)
+        names = {alias.name for alias in window.aliases}
+        self._aliased = [
+            (place, field.name)
+            for place, field in enumerate(window.group_by)
+            if field.name in names
+        ]
         # A window may itself feed windows, at the moment that completes it.
         self._outer = _feeders(plan, index)
 
@@ -78,9 +86,8 @@ class Feeder:
         time_ns: int = 0,
         uid: str = "",
         request: str = "",
-    ) -> Iterator[Feed]:
-        """Yield a feed for each group that a hit belongs to."""
-        index, position = self._index, self._position
+    ) -> list[Feed]:
+        """Return a feed for each group that a hit belongs to."""
         values = tuple([tuple(_texts(read(document))) for read in self._values])
         keys = self._keys(document)
         said = None
@@ -88,27 +95,44 @@ class Feeder:
             said = answered.said if answered else self._say(self._rule, document)
             if answered is not None:
                 keys, values = [(answered.dedup,)], ((answered.unique,),)
+        found: list[Feed] = []
+        onward: tuple[Feed, ...] = ()
         for key in keys:
-            onward: tuple[Feed, ...] = ()
             if self._outer:
-                completed = _group_document(self._window, key, event)
+                completed = self._completed(key, event)
                 onward = tuple(
-                    feed for outer in self._outer for feed in outer.feeds(event, completed, None)
+                    [feed for outer in self._outer for feed in outer.feeds(event, completed, None)]
                 )
-            yield Feed(
-                time_ns, uid, position, index, key, values, request, onward=onward, said=said
-            )
+            stamp = time_ns, uid, self._position, self._index
+            found.append(Feed(*stamp, key, values, request, 0, onward, said))
+        return found
 
     def _keys(self, document: Mapping[str, Any]) -> list[Key]:
-        per_field = []
-        for read in self._groups:
-            texts = dict.fromkeys([text_of(value) for value in read(document)])
-            per_field.append(tuple(texts) or (None,))
-        keys = list(islice(product(*per_field), GROUPS_PER_EVENT))
-        if isinstance(self._window, Steps | Together):
+        per_field = [_distinct(read(document)) for read in self._groups]
+        if len(per_field) == sum(map(len, per_field)):  # one each, as most are
+            keys = [tuple([texts[0] for texts in per_field])]
+        else:
+            keys = list(islice(product(*per_field), GROUPS_PER_EVENT))
+        if self._needs_all:
             # What is not there is like nothing else, not even like what is not there either.
             return [key for key in keys if None not in key]
         return keys
+
+    def _completed(self, key: Key, event: Event) -> Mapping[str, Any]:
+        # The outer window groups by fields of the event that completed the inner one; what the
+        # inner one calls by an alias is readable by that alias.
+        document = next((view[0] for view in event.views.values() if view), event.document)
+        if not self._aliased:
+            return document
+        named = {name: key[place] for place, name in self._aliased if place < len(key)}
+        return {**document, **named}
+
+
+def _distinct(values: Sequence[Any]) -> Sequence[str | None]:
+    """Return values as texts, each once; a field that is absent has one, which is None."""
+    if len(values) == 1:
+        return (text_of(values[0]),)
+    return tuple(dict.fromkeys(map(text_of, values))) or (None,)
 
 
 def _texts(values: Sequence[Any]) -> Iterator[str]:
@@ -116,16 +140,3 @@ def _texts(values: Sequence[Any]) -> Iterator[str]:
         text = text_of(value)
         if text is not None:
             yield text
-
-
-def _group_document(window: Window, key: Key, event: Event) -> Mapping[str, Any]:
-    # The outer window groups by fields of the event that completed the inner one; what the
-    # inner one calls by an alias is readable by that alias.
-    document = next((d for view in event.views.values() for d in view), event.document)
-    aliased = {alias.name for alias in window.aliases}
-    named = {
-        field.name: value
-        for field, value in zip(window.group_by, key, strict=False)
-        if field.name in aliased
-    }
-    return {**document, **named} if named else document

@@ -28,7 +28,6 @@ from trailhound.model.records import Origin, Payload
 from trailhound.pipeline.prefilter import Alive
 from trailhound.pipeline.sieve import Sieve
 from trailhound.sources.contract import Columns, Part, Path, Source
-from trailhound.sources.document import without_go_escapes
 
 _REMEMBERED = 10_000
 _REMEMBERED_LENGTH = 1_000
@@ -38,6 +37,7 @@ _TEXT_LIMIT = 4096
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 """Type of a field that must not be there."""
 _INTEGER = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+_GO_ESCAPES = ((b"\\u0026", b"&"), (b"\\u003c", b"<"), (b"\\u003e", b">"))
 
 
 class Plain(Struct):
@@ -115,7 +115,7 @@ class PlainReader:
             try:
                 document = loads(line)
                 text = dumps(document)
-                if text != line and text != without_go_escapes(line):
+                if text != line and text != _unescaped(line):
                     continue  # a repeated key, another spelling: read with care
                 if index in candidates and _may_match(candidates[index], document):
                     continue
@@ -325,8 +325,8 @@ class _Remembered:
 
     def _described(self, values: Any) -> tuple[Any, ...]:
         reads = self._part.reads
-        told = self._part.describe(_document(reads, values if len(reads) > 1 else (values,)))
-        return tuple(map(column_value, told))
+        envelope = self._part.describe(_document(reads, values if len(reads) > 1 else (values,)))
+        return tuple(column_value(getattr(envelope, name)) for name in self.names)
 
 
 def _length(value: Any) -> int:
@@ -384,3 +384,10 @@ class _Layout:
                 below = self._type(place, inner)
                 fields.append((name, below, below()))
         return msgspec.defstruct("Fields", fields, rename=rename, frozen=True, gc=False)
+
+
+def _unescaped(line: bytes) -> bytes:
+    if b"\\u00" in line:
+        for escape, character in _GO_ESCAPES:
+            line = line.replace(escape, character)
+    return line

@@ -22,7 +22,7 @@ from trailhound.sources.linux_auth.envelope import describe, program_in
 from trailhound.sources.linux_auth.lines import Lines
 from trailhound.sources.linux_auth.messages import interpret, views_of
 from trailhound.sources.linux_auth.spelling import SHOWS, spelling
-from trailhound.sources.linux_auth.stamps import Calendar, iso, stamp_in
+from trailhound.sources.linux_auth.stamps import Calendar, Moments, iso, stamp_in
 from trailhound.sources.syslog_lines import (
     FACILITIES,
     SEVERITIES,
@@ -78,12 +78,24 @@ class _Reader:
 
     def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
         """See `Skimming`."""
+        path, line, marks = lines.path, lines.line, lines.marks
+        moments = Moments(self._calendar, path, lines.context)
 
-        def read(text: str, index: int) -> Iterator[Likely | ParseFailure]:
-            origin = Origin(lines.path, lines.line + index)
-            payload = Payload(origin=origin, text=text, context=lines.context)
-            for item in self.read(payload):
-                yield Likely(item, lines.marks[index]) if isinstance(item, Event) else item
+        def read(text: str, index: int) -> tuple[Likely]:
+            stamp, host, program, pid, message = skimming.parts_of(text)
+            time_ns, inferred, notes = moments.of(stamp, text)
+            document: dict[str, Any] = {"timestamp": stamp}
+            if inferred:
+                document["time"] = inferred
+            document["host"] = host
+            document["program"] = program
+            if pid:
+                document["pid"] = int(pid)
+            document["message"] = message
+            if program.endswith("sudo"):
+                self._lines.link(path, document)
+            origin = Origin(path, line + index)
+            return (Likely(_event(origin, document, notes, time_ns), marks[index]),)
 
         return skimming.skim(lines, self._calendar, self._lines, read)
 
@@ -114,7 +126,8 @@ class _Reader:
         odd = [(_TIME, moment.odd)] if moment.odd else []
         if found.odd:
             odd.append((_HEADER, found.odd))
-        return _give(payload, document, moment.notes, odd)
+        event = _event(payload.origin, document, moment.notes, moment.time_ns)
+        return [event, *_odd(payload, odd)]
 
     def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
         time_ns = journal.time_ns_of_entry(entry)
@@ -132,12 +145,16 @@ class _Reader:
             odd.append((_TIME, "__REALTIME_TIMESTAMP is no time in microseconds"))
         if entry["MESSAGE"] is None:
             odd.append((_HEADER, "the message was too large for journalctl to print without --all"))
-        return _give(payload, document, notes, odd)
+        return [_event(payload.origin, document, notes), *_odd(payload, odd)]
 
 
-def _give(
-    payload: Payload, document: dict[str, Any], notes: tuple[str, ...], odd: list[tuple[str, str]]
-) -> list[Event | ParseFailure]:
+def _odd(payload: Payload, odd: list[tuple[str, str]]) -> list[ParseFailure]:
+    return [ParseFailure(payload.origin, what, why, lost=False) for what, why in odd]
+
+
+def _event(
+    origin: Origin, document: dict[str, Any], notes: tuple[str, ...], time_ns: int | None = None
+) -> Event:
     family, readings = interpret(document)
     if len(readings) > 1:
         notes = (*notes, AMBIGUOUS)
@@ -150,9 +167,13 @@ def _give(
     processes = [_process(fields) for fields in view if _launches(fields)]
     if processes:
         views[PROCESS_VIEW] = tuple(processes)
-    event = Event("linux_auth", document, (payload.origin,), views, describe, notes)
-    failures = [ParseFailure(payload.origin, what, why, lost=False) for what, why in odd]
-    return [event, *failures]
+    # Only the journal names its entries.
+    request = "" if "journal" not in document else None
+    return Event(
+        *("linux_auth", document, (origin,), views, describe, notes),
+        time_ns=time_ns,
+        request=request,
+    )
 
 
 def _launches(fields: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from trailhound.sources.contract import Likely, Passed, Searched
 from trailhound.sources.linux_auth.lines import Lines
 from trailhound.sources.linux_auth.messages import family_of, views_of
 from trailhound.sources.linux_auth.stamps import Calendar, is_anchored
-from trailhound.sources.syslog_lines import NOT_HOSTS, frame
+from trailhound.sources.syslog_lines import ENDS, NOT_HOSTS, frame
 
 ODD = (
     b"(command continued) ",
@@ -110,6 +110,18 @@ def _starts(lines: Searched) -> Iterator[int]:
 
 def _head(found: re.Match[bytes] | None) -> _Head | None:
     return None if found is None else (found[1], found[2], found[3] or b"")
+
+
+def parts_of(text: str) -> tuple[str, str, str, str, str]:
+    """Take a plain line apart: stamp, host, program, its process id if any, message."""
+    if text[3] == " ":
+        stamp, rest = text[:15], text[16:]
+    else:
+        stamp, _, rest = text.partition(" ")
+    host, _, rest = rest.partition(" ")
+    tag, _, message = rest.partition(": ")
+    program, _, pid = tag.partition("[")
+    return stamp, host, program, pid[:-1], message.rstrip(ENDS)
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from trailhound.sources.mapping import is_time_ns, time_ns_of
-from trailhound.sources.syslog_lines import Stamp
+from trailhound.sources.syslog_lines import Stamp, frame
 
 DEFAULT_YEAR = 2024
 """Year of a BSD stamp where neither the file's age nor a neighbour tells it. A leap year, so
@@ -108,6 +108,39 @@ class Calendar:
         if time_ns > before + _JUMP:
             return _at(year - 1, month, day, clock_ns) or time_ns
         return time_ns
+
+
+class Moments:
+    """The moments of the plain lines of a file, without what `Calendar` has to remember of them.
+
+    Neighbours share their second.
+    """
+
+    def __init__(self, calendar: Calendar, path: str, context: Mapping[str, Any]) -> None:
+        """For lines whose year follows from the context, or is written."""
+        self._calendar, self._path, self._context = calendar, path, context
+        self._stamp = ""
+        self._known: tuple[int, str, tuple[str, ...]] = (0, "", ())
+
+    def of(self, stamp: str, line: str) -> tuple[int, str, tuple[str, ...]]:
+        """Return UTC nanoseconds, what they are as text where they were inferred, and notes."""
+        if stamp[10:11] == "T":
+            return zoned_ns(stamp), "", ()
+        if stamp != self._stamp:
+            found = frame(line)
+            assert found is not None  # noqa: S101 - the line is plain
+            moment = self._calendar.complete(found.stamp, self._path, self._context)
+            self._stamp, self._known = stamp, (moment.time_ns, iso(moment.time_ns), moment.notes)
+        return self._known
+
+
+def zoned_ns(stamp: str) -> int:
+    """Read the stamp of a plain line: `2025-03-03T11:06:40.140706+00:00` or with `Z`."""
+    zone = "Z" if stamp[-1] == "Z" else stamp[-6:]
+    fraction = stamp[20 : -len(zone)]
+    start_ns = time_ns_of(stamp[:19] + zone)
+    assert start_ns is not None  # noqa: S101 - the line is plain
+    return start_ns + int(fraction.ljust(9, "0")) if fraction else start_ns
 
 
 _ZONE = (ZONE_ASSUMED,)
