@@ -4,12 +4,14 @@ import json
 import re
 import tracemalloc
 from collections.abc import Collection
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rule_strategies import documents, predicates, tests
+from trailhound.engine.beginnings import of_numbers
 from trailhound.engine.explain import explain, remembering
 from trailhound.engine.gates import Candidate, gates_for
 from trailhound.engine.match import matcher
@@ -204,6 +206,12 @@ def test_a_time_compared_as_a_number_is_gated_by_its_year(
     candidate = Candidate(0, rule)
     assert candidate.matches({"t": stamp}) == matches
     assert alive([candidate], {"t": stamp}, DISCRIMINATORS) == ({0} if may else set())
+    line = json.dumps({"t": stamp}, separators=(",", ":")).encode()
+    need = need_of(rule)
+    assert need is not None
+    assert met(need, line) or not matches
+    assert met(need, line.replace(b'"t"', b'"t" ')) or not matches
+    assert may or not met(need, line)
 
 
 def stands(pattern: bytes, line: bytes) -> bool:
@@ -239,6 +247,34 @@ def test_what_matches_holds_its_needles(
         assert_needles(predicate, line.encode("utf-8", "surrogatepass"))
 
 
+numbers = st.one_of(
+    st.integers(-1100, 1100), st.integers(), st.floats(-2000, 2000), st.integers().map(str)
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(("lt", "lte", "gt", "gte")),
+    st.one_of(st.integers(-1100, 1100), st.integers(), st.floats()),
+    numbers,
+    st.sampled_from(("}", ",", " ")),
+)
+def test_numbers_beyond_a_bound_are_told_by_their_digits(
+    op: Literal["lt", "lte", "gt", "gte"], bound: float, value: float | str, end: str
+) -> None:
+    test = Number(op, bound)
+    begun = of_numbers(test)
+    if begun is None:
+        assert not abs(bound) < 10**18
+        return
+    line = f"{json.dumps(value)}{end}".encode()
+    may = any(re.match(pattern, line) for pattern in begun)
+    passes = check_of(test)(value)
+    assert may or not passes
+    if isinstance(value, int) and value >= 0:
+        assert may == passes
+
+
 SPELLINGS = (
     b'{"a":"Pods/Exec"}',
     b'{"a":"x","a":["pods/exec"]}',
@@ -259,6 +295,9 @@ SPELLINGS = (
     b'{"a":4.03e2}',
     b'{"a":403.0}',
     b'{"a":-0}',
+    b'{"a":1403}',
+    b'{"a":\t403}',
+    b'{"a":{"a":[403]}}',
     b'{"a":" 403 "}',
     b'{"a":"\\t403"}',
     b'{"a":{"b":100, "c":1e2}}',
@@ -295,6 +334,10 @@ ASKED: tuple[Test, ...] = (
     Regex(".+:assumed-role/aws:.+"),
     Regex('say "e(x)ec'),
     Number("gte", 400),
+    Number("gt", 402.5),
+    Number("lt", 404),
+    Number("lte", 0),
+    Number("lte", -1),
 )
 
 
@@ -317,6 +360,8 @@ def test_needles_are_found_for_what_rules_ask() -> None:
         (Equals("exec"), rb'b":"exec"'),
         (Equals(403), rb'b":-?403'),
         (Like((Text("Update"), AnyRun())), rb'"update'),
+        (Number("gte", 401), rb'b":40[2-9]'),
+        (Number("lt", 404), rb'b":40[0-2][^0-9]'),
         (Regex(".+:assumed-role/aws:.+"), rb"assumed\-role\/aws\:"),
     ):
         need = need_of(Compare(field, test))

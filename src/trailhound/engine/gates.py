@@ -7,11 +7,11 @@ wrong on the side of "cannot match": where in doubt, a rule stays a candidate.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import re2
 
+from trailhound.engine.beginnings import years_of
 from trailhound.engine.match import Matcher, matcher
 from trailhound.engine.tests import Check, GaveUp, any_of, literals_of, needs_backtracking, utf8
 from trailhound.engine.texts import text_of
@@ -315,23 +315,11 @@ def anchors(predicate: Predicate) -> list[Anchor]:
 
 
 def _dated(compare: Compare) -> list[Anchor]:
-    """Return what the text of a time must hold where it is compared as a number.
-
-    Falco's rules write `jevt.rawtime=0` for "never"; without this they would see every event.
-    """
-    step, test = compare.field.via[0], compare.test
-    if len(compare.field.via) != 1 or step.name != "time" or not isinstance(test, Equals):
+    """Return what the text of a time must hold where it is compared as a number."""
+    years = years_of(compare)
+    if years is None:
         return []
-    if step.arguments not in (("ns",), ("s",)):
-        return []
-    size = 1_000_000_000 if step.arguments == ("ns",) else 1
-    try:
-        moment = datetime.fromtimestamp(int(float(test.value)) // size, UTC)
-        # It may be written in a zone that is a day off, or with the year of its week.
-        years = {(moment + timedelta(days=days)).year for days in (-7, 0, 7)}
-    except (ValueError, OverflowError, OSError):
-        return []
-    tests = tuple(Like((AnyRun(), Text(f"{year:04}"), AnyRun())) for year in sorted(years))
+    tests = tuple(Like((AnyRun(), Text(f"{year:04}"), AnyRun())) for year in years)
     return [dict.fromkeys(compare.field.paths, tests)]
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from trailhound.engine.beginnings import of_numbers, of_times
 from trailhound.engine.tests import needs_backtracking
 from trailhound.engine.texts import text_of
 from trailhound.rules.ir import (
@@ -32,6 +33,7 @@ from trailhound.rules.ir import (
     IsNull,
     Keyword,
     Like,
+    Number,
     Or,
     Path,
     Predicate,
@@ -154,7 +156,7 @@ def need_of(predicate: Predicate) -> Need | None:
             known = [need for need in found if need is not None]
             return Each(tuple(known)) if known else None
         case Compare():
-            return _compare(predicate.field, predicate.test)
+            return _compare(predicate)
         case Exists():
             return _key_of(predicate.field)
         case Keyword():
@@ -204,16 +206,19 @@ def _enough(items: Sequence[Predicate], count: int) -> Need | None:
     return Enough(tuple(known), count - spared) if spared < count else None
 
 
-def _compare(field: Field, test: Test) -> Need | None:
-    # What is computed from a field (`via`) may stand nowhere in the line.
-    if isinstance(test, IsNull) or field.via:
+def _compare(compare: Compare) -> Need | None:
+    field, test = compare.field, compare.test
+    if isinstance(test, IsNull):
         return None
+    if field.via:
+        # What is computed from a field may stand nowhere in the line.
+        begun = of_times(compare)
+        return _beside(field, begun) if begun else None
     options = list(_anywhere(test))
     if (key := _key_of(field)) is not None:
         options.append(key)
-    beside = [_beside(path[-1] if path else "", test) for path in field.paths]
-    if beside and all(beside):
-        options.append(OneOf(frozenset().union(*(found for found in beside if found))))
+    if (begun := _behind(test)) and (beside := _beside(field, begun)) is not None:
+        options.append(beside)
     return Each(tuple(options)) if options else None
 
 
@@ -299,19 +304,21 @@ def _path_of(path: Path) -> tuple[Need, ...]:
     return tuple(needs)
 
 
-def _beside(key: str, test: Test) -> frozenset[Pattern] | None:
-    """Patterns for a key with the value behind it, or with a value that has to be looked into."""
-    if _KEY.fullmatch(key) is None:  # also a number, which may be a place in a list
-        return None
-    value = _behind(test)
-    if value is None:
-        return None
-    name = _escaped(key) + b'"'
-    spaced = (name + b"[ \\t\\r]", name + b":[ \\t\\r]", name + b":\\[")
-    return frozenset((*spaced, *(name + b":" + begin for begin in value)))
+def _beside(field: Field, begun: Sequence[Pattern]) -> Need | None:
+    """A field's key with what its value begins with, or with a value that has to be looked into."""
+    found: set[Pattern] = set()
+    for path in field.paths:
+        if not path or _KEY.fullmatch(path[-1]) is None:  # also a number: a place in a list
+            return None
+        name = _escaped(path[-1]) + b'"'
+        found.update((name + b"[ \\t\\r]", name + b":[ \\t\\r]", name + b":\\["))
+        found.update(name + b":" + begin for begin in begun)
+    return OneOf(frozenset(found)) if found else None
 
 
 def _behind(test: Test) -> tuple[Pattern, ...] | None:
+    if isinstance(test, Number):
+        return of_numbers(test)
     if isinstance(test, Equals):
         text = (text_of(test.value) or "").lower()
         if text.isascii() and text.isdecimal():
