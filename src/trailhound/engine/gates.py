@@ -282,6 +282,20 @@ def _denied(node: Predicate, usable: Callable[[Path], bool]) -> Iterator[Path]:
             return
 
 
+def fields_asked(predicate: Predicate) -> Iterator[Path]:
+    """Yield the fields of which `possible` can make something, some perhaps twice."""
+    match predicate:
+        case And() | Or():
+            for item in predicate.items:
+                yield from fields_asked(item)
+        case Not():
+            yield from fields_asked(predicate.item)
+        case Compare() if not predicate.field.via and not isinstance(predicate.test, SameAs):
+            yield from predicate.field.paths
+        case _:
+            return
+
+
 Anchor = Mapping[Path, tuple[Test, ...]]
 """A necessary condition: some value of one of these fields passes one of its tests."""
 

@@ -304,6 +304,18 @@ def _path_of(path: Path) -> tuple[Need, ...]:
     return tuple(needs)
 
 
+def repeats_of(path: Path) -> tuple[Pattern, ...]:
+    """Return patterns of which one is in any line that has more than one value at a path.
+
+    It holds for lines with nothing `ODD` that have a value there; no patterns where none are known.
+    """
+    if not all(map(_KEY.fullmatch, path)):
+        return ()
+    keys = [b'"%s"[ \\t\\r]*:' % _escaped(key) for key in path]
+    twice = tuple(key + rb"[^\n]*" + key for key in keys)
+    return twice if len(path) == 1 else (*twice, b'"%s"' % _escaped(".".join(path)))
+
+
 def _beside(field: Field, begun: Sequence[Pattern]) -> Need | None:
     """A field's key with what its value begins with, or with a value that has to be looked into."""
     found: set[Pattern] = set()

@@ -13,10 +13,11 @@ from itertools import accumulate
 from time import process_time
 from typing import TYPE_CHECKING, NamedTuple
 
-from trailhound.engine.gates import Candidate, is_short
+from trailhound.engine.gates import Candidate, Gate, is_short
 from trailhound.engine.needles import ODD, Need, Pattern, choices, example_of, need_of, patterns_of
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
+from trailhound.pipeline.telling import Row, Telling, asked_of, telling
 from trailhound.sources.contract import Source
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ _LINES_JUDGED = 4096
 """After so many lines, it is seen whether the needles are still rare."""
 _PATTERNS_LIMIT = 20_000
 _PARTS_LIMIT = 4
+_LOUD_SHARE = 0.05
+"""Where the needles of one rule let through more, fields may tell more of it."""
 _COST_OF_SUSPECT = 50
 """What reading a line costs, in matches of a needle."""
-_SIGNATURES_LIMIT = 1000
 _UNPROVEN_LIMIT = 8
 """After so many blocks in a row that cannot be proven plain, the search rests."""
 _LARGEST_BYTES = 512 * 1024
@@ -63,6 +65,8 @@ class Found(NamedTuple):
     """(index of the line, the rules that may match it), in order."""
     odd: list[int]
     """Indices of lines that may hide what they say, in order."""
+    doubtful: frozenset[int] = frozenset()
+    """Indices of lines in which fields may have more values than the proof reads."""
 
 
 class Prefilter:
@@ -71,14 +75,12 @@ class Prefilter:
     def __init__(self, source: Source, view: ViewPlan | None) -> None:
         """Make a search for a source that has a gate, and the rules of its gated view."""
         rules = view.rules if view else ()
-        self._needs = [
-            (rule, need) for rule in rules if (need := need_of(rule.predicate)) is not None
-        ]
-        # A rule that nothing is known of has to see every line.
-        self._off = len(self._needs) < len(rules)
+        self._needs = [(rule, need_of(rule.predicate)) for rule in rules]
+        self._off = False
         self._source = source
         self._proof: _Proof | None = None
         self._search: _Search | None = None
+        self._telling = Telling()
         self._haystacks: list[_Haystack] = []
         self._sample: list[Block] = []
         self._sampled_bytes = 0
@@ -95,13 +97,16 @@ class Prefilter:
         if self._search is None or self._proof is None:
             self._learn(block)
             return None
-        found = self._search.find(block) if self._proof.holds(block) else None
-        if found is None:
+        told = self._proof.read(block)
+        found = self._search.find(block) if told is not None else None
+        if found is None or told is None:
             self._unproven += 1
             if self._unproven > _UNPROVEN_LIMIT or self._proof.strained:
                 self._rest()
             return None
         self._unproven = 0
+        if told or found.doubtful:
+            found = _with(found, told, self._telling.rules)
         self._lines += len(block.ends)
         self._suspects += len(found.candidates) + len(found.odd)
         if self._lines >= _LINES_JUDGED:
@@ -120,15 +125,17 @@ class Prefilter:
             return
         sample, self._sample, self._sampled_bytes = self._sample, [], 0
         try:
-            self._proof = self._proof or _Proof(self._source)
             # Compiled once, however many samples it takes.
             self._haystacks = self._haystacks or _haystacks(_all_patterns(self._needs))
-            self._search = _search_for(self._needs, self._haystacks, sample)
+            chosen = _chosen(self._source, self._needs, self._haystacks, sample)
+            if chosen is None:
+                self._rest()
+                return
+            clauses, self._telling = chosen
+            self._proof = _Proof(self._source, self._telling)
+            self._search = _Search(clauses, self._telling.doubtful)
         except (ImportError, ValueError):  # nothing for this machine, or patterns beyond it
             self._off = True
-            return
-        if self._search is None:
-            self._rest()
 
     def _rest(self) -> None:
         """Leave the log to the sieve for a while, longer each time."""
@@ -142,27 +149,87 @@ Clause = tuple[frozenset[Pattern], ...]
 """A rule may match a line only if one pattern of each part is found in it."""
 
 
-def _all_patterns(needs: Sequence[tuple[Candidate, Need]]) -> list[Pattern]:
-    patterns = list(dict.fromkeys(p for _, need in needs for p in patterns_of(need)))
+Needs = Sequence[tuple[Candidate, Need | None]]
+"""Rules, and what lines must hold for each; None: nothing is known."""
+
+
+def _with(found: Found, told: Iterable[tuple[int, Alive]], rules: Alive) -> Found:
+    """Add the lines of which fields tell: the doubtful ones may match any of those rules."""
+    odd = set(found.odd)
+    alive = dict(found.candidates)
+    for line, others in (*told, *((line, rules) for line in found.doubtful)):
+        if line not in odd:
+            alive[line] = union(alive.get(line, ()), others)
+    return Found([(line, alive[line]) for line in sorted(alive)], found.odd)
+
+
+def union(first: Alive, second: Alive) -> Alive:
+    """Return the rules of both, in the order of the plan."""
+    if not first or not second:
+        return first or second
+    merged = {rule.index: rule for rule in (*first, *second)}
+    return tuple(merged[index] for index in sorted(merged))
+
+
+def _all_patterns(needs: Needs) -> list[Pattern]:
+    known = (need for _, need in needs if need is not None)
+    patterns = list(dict.fromkeys(p for need in known for p in patterns_of(need)))
     if len(patterns) > _PATTERNS_LIMIT:
         raise ValueError("too many patterns")
     return patterns
 
 
-def _search_for(
-    needs: Sequence[tuple[Candidate, Need]],
-    haystacks: Sequence["_Haystack"],
-    sample: Sequence[Block],
-) -> "_Search | None":
-    """Choose for each rule the needles that are rarest in the sample; None if they are not rare.
+def _chosen(
+    source: Source, needs: Needs, haystacks: Sequence["_Haystack"], sample: Sequence[Block]
+) -> tuple[list[tuple[Candidate, Clause]], Telling] | None:
+    """Choose for each rule the needles that are rarest in the sample, or fields that tell more.
+
+    None where so many lines are to be read all the same that the search is not worth it.
 
     Args:
+        source: of the log.
         needs: what lines must hold.
         haystacks: all patterns of these.
         sample: the beginning of a log.
     """
+    lines = sum(len(block.ends) for block in sample)
+    where = _where(haystacks, sample)
+    clauses: list[tuple[Candidate, Clause]] = []
+    loud: dict[Candidate, tuple[Clause, int]] = {}
+    suspects = 0
+    for rule, need in needs:
+        clause: Clause = ()
+        found = (1 << lines) - 1
+        if need is not None:
+            clause, found = rarest(choices(need, lambda p: where[p].bit_count()), where)
+        if found.bit_count() > lines * _LOUD_SHARE:
+            loud[rule] = clause, found
+        else:
+            clauses.append((rule, clause))
+            suspects |= found
+    told = _told(source, {rule: found.bit_count() for rule, (_, found) in loud.items()}, sample)
+    for rule in loud.keys() - set(told.rules):
+        clause, found = loud[rule]
+        if not clause:
+            return None
+        clauses.append((rule, clause))
+        suspects |= found
+    if suspects.bit_count() > lines * _SHARE_LIMIT:
+        return None
+    return sorted(clauses, key=lambda item: item[0].index), told
+
+
+def _told(source: Source, loud: Mapping[Candidate, int], sample: Sequence[Block]) -> Telling:
+    """Choose the fields that tell of rules that needles let too many lines through for."""
+    fields = asked_of(loud)
+    rows = _Proof(source, Telling(fields=fields)).rows(sample) if fields else []
+    return telling(loud, fields, rows) if rows else Telling()
+
+
+def _where(haystacks: Sequence["_Haystack"], sample: Sequence[Block]) -> dict[Pattern, int]:
+    """Return for each pattern a bit for each line of the sample that it is in."""
     lines = 0
-    where: dict[Pattern, int] = {}  # a bit for each line of the sample
+    where: dict[Pattern, int] = {}
     for haystack in haystacks:
         where |= dict.fromkeys(haystack.patterns, 0)
     for block in sample:
@@ -171,15 +238,7 @@ def _search_for(
                 for line in _lines_of(block, ends):
                     where[pattern] |= 1 << (lines + line)
         lines += len(block.ends)
-    clauses: list[tuple[Candidate, Clause]] = []
-    suspects = 0
-    for rule, need in needs:
-        clause, found = rarest(choices(need, lambda p: where[p].bit_count()), where)
-        clauses.append((rule, clause))
-        suspects |= found
-    if suspects.bit_count() > lines * _SHARE_LIMIT:
-        return None
-    return _Search(clauses)
+    return where
 
 
 def rarest(
@@ -216,13 +275,16 @@ def _union_of(where: Mapping[Pattern, int], part: Iterable[Pattern]) -> int:
 class _Search:
     """Clauses that lines are searched for."""
 
-    def __init__(self, clauses: Sequence[tuple[Candidate, Clause]]) -> None:
+    def __init__(
+        self, clauses: Sequence[tuple[Candidate, Clause]], doubtful: Iterable[Pattern] = ()
+    ) -> None:
         asked = {pattern for _, clause in clauses for part in clause for pattern in part}
-        patterns = sorted(asked.union(ODD, (_NAN, *_UNEVEN)))
+        patterns = sorted(asked.union(ODD, doubtful, (_NAN, *_UNEVEN)))
         self._haystack = _Haystack(patterns)
         numbers = {pattern: number for number, pattern in enumerate(patterns)}
         self._odd = [numbers[pattern] for pattern in (*ODD, _NAN)]
         self._uneven = [numbers[pattern] for pattern in _UNEVEN]
+        self._doubtful = [numbers[pattern] for pattern in doubtful]
         self._clauses = [
             (rule, tuple(tuple(numbers[pattern] for pattern in part) for part in clause))
             for rule, clause in clauses
@@ -264,7 +326,12 @@ class _Search:
                 found &= lines_with(part)
             for line in found:
                 alive.setdefault(line, []).append(rule)
-        return Found([(line, tuple(alive[line])) for line in sorted(alive)], sorted(odd))
+        doubtful = _lines_of(block, (end for number in self._doubtful for end in places[number]))
+        return Found(
+            [(line, tuple(alive[line])) for line in sorted(alive)],
+            sorted(odd),
+            frozenset(doubtful - odd),
+        )
 
 
 def _lines_of(block: Block, ends: Iterable[int]) -> set[int]:
@@ -343,7 +410,7 @@ class _Haystack:
 class _Proof:
     """Shows of a block that it is valid JSON, as many documents as lines, all of the source."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, telling: Telling) -> None:
         """Make it. `ImportError` where there is no parser for this machine."""
         from fastsimdjson import loads_many  # noqa: PLC0415 - as Hyperscan
 
@@ -351,40 +418,76 @@ class _Proof:
         assert gate is not None  # noqa: S101 - the caller asks only for gated sources
         self._accepts = gate.accepts
         self._parse = loads_many
-        self._pointers = ["".join(map(_pointer, path)) for path in gate.signature]
-        self._known: set[tuple[object, ...]] = set()
+        self._signature = len(gate.signature)
+        self._telling = telling
+        paths = (*gate.signature, *telling.fields)
+        self._pointers = ["".join(map(_pointer, path)) for path in paths]
+        self._known: dict[Row, Alive] = {}
         self.strained = False
         """Whether the last block took far too long, so that more of them had better not come."""
 
-    def holds(self, block: Block) -> bool:
-        """Whether it is so; if then each line end stands between objects, one is on each line."""
+    def read(self, block: Block) -> list[tuple[int, Alive]] | None:
+        """Return lines of which fields tell that rules may match; None where it is not shown.
+
+        Where it is, and each line end stands between objects, one is on each line.
+        """
+        rows = self._parsed(block)
+        if rows is None:
+            return None
+        try:
+            verdicts = self._verdicts(set(rows))
+        except TypeError:  # a list or an object
+            return None
+        if not verdicts:
+            return None if verdicts is None else []
+        return [(line, verdicts[row]) for line, row in enumerate(rows) if row in verdicts]
+
+    def rows(self, sample: Sequence[Block]) -> list[Row]:
+        """Return the values of the fields in the lines of a sample, of blocks that can be read.
+
+        None stands for what is no text.
+        """
+        read = [self._parsed(block) or () for block in sample]
+        found = (row[self._signature :] for rows in read for row in rows)
+        return [tuple(v if type(v) is str else None for v in row) for row in found]
+
+    def _parsed(self, block: Block) -> list[Row] | None:
         data = block.data
         self.strained = False
         if data[:1] != b"{" or not len(block.ends) * _SHORTEST_BYTES <= len(data) <= _LARGEST_BYTES:
-            return False
+            return None
         begun = process_time()
         try:
-            found = list(self._parse(data, fields=self._pointers, format="lines"))
+            rows = list(self._parse(data, fields=self._pointers, format="lines"))
         except (ValueError, RecursionError):
-            return False
+            return None
         self.strained = process_time() - begun > _STRAIN_S
-        if self.strained or len(found) != len(block.ends):
-            return False
-        try:
-            return self._are_known(set(found))
-        except TypeError:  # a list or an object
-            return False
+        return None if self.strained or len(rows) != len(block.ends) else rows
 
-    def _are_known(self, signatures: set[tuple[object, ...]]) -> bool:
-        for signature in signatures - self._known:
-            # Numbers of other types may be equal, and accepted or not: only text is remembered.
-            if not all(type(value) is str for value in signature) or not self._accepts(signature):
-                return False
-            if is_short(signature):
-                if len(self._known) >= _SIGNATURES_LIMIT:
-                    self._known.clear()
-                self._known.add(signature)
-        return True
+    def _verdicts(self, rows: set[Row]) -> dict[Row, Alive] | None:
+        """Return rows that leave rules alive, and these; None where one is not of the source."""
+        verdicts: dict[Row, Alive] = {}
+        for row in rows:
+            alive = self._known.get(row)
+            if alive is None:
+                alive = self._judge(row)
+            if alive is None:
+                return None
+            if alive:
+                verdicts[row] = alive
+        return verdicts
+
+    def _judge(self, row: Row) -> Alive | None:
+        # Numbers of other types may be equal, and accepted or not: only text is remembered.
+        signature = row[: self._signature]
+        if not all(type(value) is str for value in signature) or not self._accepts(signature):
+            return None
+        alive = self._telling.alive(row[self._signature :])
+        if all(type(value) is str for value in row) and is_short(row):
+            if len(self._known) >= Gate.MEMORY:
+                self._known.clear()
+            self._known[row] = alive
+        return alive
 
 
 def _pointer(key: str) -> str:

@@ -19,7 +19,7 @@ from msgspec import UNSET
 from trailhound.engine.gates import Gate, Gates, TextGate, is_short, is_text
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
-from trailhound.pipeline.prefilter import Alive, Prefilter, is_utf8, one_a_line
+from trailhound.pipeline.prefilter import Alive, Prefilter, is_utf8, one_a_line, union
 from trailhound.sources.contract import Path, Source
 
 
@@ -196,12 +196,12 @@ class Sieve:
             head = self._head(self._head_of(records[0]))
             if head is None or head[0] != sum(map(len, self._joint_seen)):
                 return None
-            alive = _union(self._free, head[1])
+            alive = union(self._free, head[1])
             for column in self._columns:
                 key = column.read(records[0])
                 if len(column.seen) != (key is not UNSET):
                     return None
-                alive = _union(alive, column.verdict(key))
+                alive = union(alive, column.verdict(key))
         except TypeError:  # a list or an object as a value: not in the memory of verdicts
             return None
         return alive
@@ -217,7 +217,7 @@ def _mark(alive: dict[int, Alive], keys: Iterable[Any], wanted: dict[Any, Alive]
     if wanted:
         for index, key in enumerate(keys):
             if key in wanted:
-                alive[index] = _union(alive.get(index, ()), wanted[key])
+                alive[index] = union(alive.get(index, ()), wanted[key])
 
 
 class _Column:
@@ -339,10 +339,3 @@ def _as_values(value: Any) -> tuple[Any, ...]:
     for item in value:
         flat.extend(_as_values(item))
     return tuple(flat)
-
-
-def _union(first: Alive, second: Alive) -> Alive:
-    if not first or not second:
-        return first or second
-    merged = {rule.index: rule for rule in (*first, *second)}
-    return tuple(merged[index] for index in sorted(merged))
