@@ -90,6 +90,8 @@ def matches(rule: Rule, document: dict[str, Any]) -> bool:
         (rule_text("gibberish"), 3, 14, "macro 'gibberish' is not defined"),
         (rule_text("ka.user.groups = ops"), 3, 14, "is a list"),
         (rule_text("ka.verb bcontains cafe"), 3, 14, "works on bytes"),
+        (rule_text("ka.verb regex 'a('"), 3, 14, "regular expression 'a(': missing )"),
+        (rule_text("ka.verb regex 'a(?=b)'"), 3, 14, "regular expression 'a(?=b)': invalid"),
         (rule_text("ka.uri.param = x"), 3, 14, "needs an argument"),
         (rule_text("ka.verb[0] = x"), 3, 14, "takes no argument"),
         (rule_text("ka.req.pod.containers.image[x] intersects (a)"), 3, 14, "not an index"),

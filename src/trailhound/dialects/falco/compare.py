@@ -8,6 +8,8 @@ value; `in` over a list asks it of every element, `intersects` of one.
 import re
 from collections.abc import Callable
 
+import re2
+
 from trailhound.rules.ir import (
     Any1,
     AnyRun,
@@ -62,11 +64,23 @@ def tests_for(operator: str, values: tuple[str, ...], *, number: bool) -> tuple[
         case "iglob":
             return (_glob(values[0], cased=False),)
         case "regex":
-            return (Regex(rf"\A(?:{values[0]})\z"),)
+            return (_expression(values[0]),)
         case "pmatch":
             return tuple(test for value in values for test in _path(value))
         case _:
             raise NotComparable(f"`{operator}` works on bytes, and no field here has bytes")
+
+
+def _expression(pattern: str) -> Regex:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
+        raise NotComparable(f"regular expression {pattern!r}: {said}") from None
+    return Regex(rf"\A(?:{pattern})\z")
 
 
 def _number(text: str) -> int | float:

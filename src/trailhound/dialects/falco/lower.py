@@ -149,7 +149,10 @@ class Lowering:
         else:
             predicate = self._with_field(left, operator, node.right, fail, node.at)
         if node.operator == "!=":
-            return all_of(exists(left), negated(predicate))
+            compared = [left]
+            if not isinstance(node.right, tuple):
+                compared.append(self._operand(node.right, fail))
+            return all_of(*(exists(one) for one in compared), negated(predicate))
         return predicate
 
     def _with_values(
