@@ -313,12 +313,15 @@ def test_rules_are_listed_without_loading_what_tests_and_explains_them() -> None
 
 def test_explain_begins_with_what_the_rule_says_of_itself(run) -> None:
     told = run("rules", "explain", "SSH login by password after guessing").stdout
-    title, _, *said = told.splitlines()
+    title, _, *said = told.partition("\nRun of refused SSH passwords  [")[0].splitlines()
     assert title == "SSH login by password after guessing  [critical]"
     assert "Check first" in " ".join(said)
     assert max(map(len, said)) < 100
     assert "  tags attack.credential-access, attack.initial-access" in told
     assert "  temporal_ordered over 1 h of rules\n" in told
+    # What it counts is explained as well, down to the events.
+    for below in ("Run of refused SSH passwords", "SSH password refused", "SSH login by password"):
+        assert f"\n{below}  [informational]\n" in told
 
 
 def test_standard_input_is_counted_for_every_rule(run) -> None:

@@ -1,6 +1,7 @@
 """ElastAlert rules: what is said of them, their query strings, and alerts over event time."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from trailhound.dialects.elastalert import DIALECT, lucene
 from trailhound.dialects.elastalert.analysis import words_of
 from trailhound.engine.matching import match_event
 from trailhound.engine.plan import Plan, SourceShape, make_plan
+from trailhound.engine.windows.clock import Lateness
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
+from trailhound.engine.windows.streaming import Batch
+from trailhound.engine.windows.streaming import step as streaming_step
 from trailhound.model.events import Envelope, Event
-from trailhound.model.findings import Finding
+from trailhound.model.findings import Finding, Status
 from trailhound.model.logsource import LogSource, Route
 from trailhound.model.records import Origin
 from trailhound.pipeline.rulebooks import load_rules
 from trailhound.rules.book import RuleBook, dump_books, link, load_books
+from trailhound.rules.schedule import BadSchedule, schedule_of
 
 CORPUS = Path(__file__).parents[1].parent / "shared" / "corpora" / "elastalert"
 SECOND = 1_000_000_000
@@ -121,18 +126,125 @@ def test_gathered_alerts_are_one_finding() -> None:
     ],
     ids=("flatline", "metric", "cardinality", "spike"),
 )
-def test_alerts_at_the_end_of_a_run_are_not_lost_where_they_should_be_gathered(text: str) -> None:
-    text += "aggregation: {hours: 9}\n"
-    found = findings(text, [*at(*range(0, 600, 60), u="x"), *at(1300, 9000, u="x")])
-    assert found
-    (note,) = (note for note in read(HEAD + text).rules[-1].notes if note.ignored)
-    assert "each is a finding" in note.text
+def test_alerts_at_the_end_of_a_run_are_gathered(text: str) -> None:
+    documents = [*at(*range(0, 600, 60), u="x"), *at(1300, 9000, u="x"), *at(20000, u="x")]
+    single = findings(text + "realert: {minutes: 0}\n", documents)
+    assert len(single) > 1
+    gathered = findings(text + "aggregation: {hours: 9}\n", documents)
+    assert [f.event_count for f in gathered] == [len(single)]
+    assert gathered[0].reason == f"{len(single):,} alerts within 9 h"
+
+
+def test_alerts_are_gathered_until_the_next_time_of_a_schedule() -> None:
+    text = "type: any\naggregation: {schedule: '*/10 * * * *'}\n"
+    found = findings(text, at(5, 599, 600, 601, 1200.5, 5000))
+    assert [f.event_count for f in found] == [3, 1, 1, 1]
+    assert found[0].reason == "3 alerts until 1970-01-01 00:10:00 UTC (aggregation)"
+    (error,) = read(HEAD + "type: any\naggregation: {schedule: '0 0 31 2 *'}\n").errors
+    assert (error.line, error.reason) == (5, "aggregation at '0 0 31 2 *': it never comes")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after"),
+    [
+        ("0 9 * * mon-fri", "2026-05-04 09:00"),
+        ("0 0 29 2 *", "2028-02-29 00:00"),
+        ("30 4 3,15 * 2", "2026-05-03 04:30"),
+        ("0 1 */9 * 7", "2026-05-03 01:00"),
+        ("0 0 ? jan,dec 7", "2026-12-06 00:00"),
+        ("50-59/3,7 13 * * *", "2026-05-01 13:50"),
+        ("40/10 * * * *", "2026-05-01 13:50"),
+        ("@Hourly", "2026-05-01 14:00"),
+    ],
+)
+def test_schedules(schedule: str, after: str) -> None:
+    now = datetime(2026, 5, 1, 13, 40, 59, tzinfo=UTC)  # a Friday
+    found_ns = schedule_of(schedule).after(int(now.timestamp()) * SECOND)
+    assert f"{datetime.fromtimestamp(found_ns / SECOND, UTC):%Y-%m-%d %H:%M}" == after
+
+
+@pytest.mark.parametrize(
+    "text", ["", "* * * *", "* * * * * *", "60 * * * *", "*/0 * * * *", "0 0 L * *", "0 5-2 * * *"]
+)
+def test_what_is_no_schedule(text: str) -> None:
+    with pytest.raises(BadSchedule):
+        schedule_of(text)
+
+
+def test_alerts_of_numbers_are_gathered_by_query_key_alone() -> None:
+    text = "type: metric_aggregation\nmetric_agg_key: n\nmetric_agg_type: max\nmax_threshold: 1\n"
+    text += "query_key: u\naggregation: {hours: 9}\naggregation_key: [u, w]\n"
+    documents = [{"t": t, "u": "xy"[t % 2], "w": str(t), "n": 5} for t in (*range(6), 120)]
+    found = findings(text, documents)
+    assert [f.group for f in found] == [(("u", "x"),), (("u", "y"),)]
+    (note,) = (n for n in read(HEAD + text).rules[-1].notes if "aggregation_key" in n.text)
+    assert (note.line, note.ignored) == (10, False)
+
+
+def told_of(text: str, documents: list[dict[str, Any]]) -> list[tuple[float, Finding]]:
+    """What a stream tells, and at which document."""
+    book = read(HEAD + text)
+    plan = make_plan(link([book]).rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
+    events = [event_of(document, number + 1) for number, document in enumerate(documents)]
+    state = WindowState(lateness=Lateness())
+    told: list[tuple[float, Finding]] = []
+    for number, event in enumerate(events):
+        fed = [
+            feed._replace(at=number)
+            for hit in match_event(plan, event)
+            for feed in feeds_of(plan, hit.rule, hit.event, hit.document)  # type: ignore[union-attr]
+        ]
+        batch = Batch(fed, {"s": [event.envelope.time_ns]})
+        for item in streaming_step(plan, state, batch, events.__getitem__):
+            assert isinstance(item, Finding)
+            told.append((documents[number]["t"], item))
+    return told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type: flatline\nthreshold: 1\ntimeframe: {minutes: 5}\n",
+        "type: metric_aggregation\nmetric_agg_key: n\nmetric_agg_type: max\nmax_threshold: 1\n",
+        "type: cardinality\ncardinality_field: u\nmin_cardinality: 2\ntimeframe: {minutes: 5}\n",
+        "type: spike\nspike_height: 2\nspike_type: down\ntimeframe: {minutes: 3}\n",
+        "type: percentage_match\nmatch_bucket_filter: [{term: {u: x}}]\nmax_percentage: 1\n",
+    ],
+    ids=("flatline", "metric", "cardinality", "spike", "percentage"),
+)
+def test_a_stream_tells_what_is_missing_while_it_is(text: str) -> None:
+    text += "filter: [{term: {u: x}}]\nrealert: {hours: 9}\n"
+    documents = [*at(*range(0, 400, 20), u="x", n=5), *at(*range(400, 1200, 60), u="z")]
+    told = told_of(text, documents)
+    assert told, "nothing was told before the stream went on"
+    time, first = told[0]
+    assert (first.status, time - first.time_ns / SECOND < 61) == (Status.NEW, True)
 
 
 def test_new_term_learns_first() -> None:
     text = "type: new_term\nfields: [u]\nterms_window_size: {hours: 1}\n"
     (found,) = findings(text, [*at(0, 3600, u="x"), *at(4000, 5000, u="y")])
     assert "u 'y' is new" in found.reason
+
+
+def test_new_terms_are_held_back_by_query_key_and_say_what_is_new() -> None:
+    text = "type: new_term\nfields: [u, w]\nquery_key: k\nrealert: {hours: 1}\n"
+    text += "terms_window_size: {seconds: 1}\n"
+    documents = [
+        *at(0, u="x", w="1", k="a"),
+        *at(10, u="y", w="2", k="a"),
+        *at(20, u="z", w="2", k="a"),
+        *at(30, u="v", w="2", k="b"),
+        *at(40, u="v", w="2", k="c"),
+    ]
+    found = findings(text, documents)
+    assert [(f.group, f.event_count) for f in found] == [((("k", "a"),), 2), ((("k", "b"),), 1)]
+    assert found[0].reason == (
+        "u 'y' is new in 10 s of the log; w '2' is new in 10 s of the log; "
+        "1 more match held back (realert)"
+    )
+    windows = [rule for rule in read(HEAD + text).rules if rule.window is not None]
+    assert [rule.silent for rule in windows] == [True, False]
 
 
 # --- what is said ------------------------------------------------------------------------------

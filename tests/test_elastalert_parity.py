@@ -19,12 +19,14 @@ import yaml
 from trailhound.dialects.contract import RuleFile
 from trailhound.dialects.elastalert import DIALECT, keys
 from trailhound.engine.match import matcher
-from trailhound.engine.values import getter, text_of
+from trailhound.engine.texts import text_of
+from trailhound.engine.values import getter
 from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.elastalert.counting import FlatlineFold
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.engine.windows.paged import Shelf
 from trailhound.rules.ir import Rule
+from trailhound.rules.schedule import schedule_of
 
 VERSION = "2.19.0"
 ROOT = Path(__file__).parent.parent
@@ -231,6 +233,35 @@ def test_every_key_of_the_schema_is_known(interpreter: Path) -> None:
     assert not {key for key in asked - known if not keys.is_delivery(key)}
 
 
+SCHEDULES = (
+    "*/7 * * * *", "5,10-20/3 3 * * *", "0 9 * * mon-fri", "0 0 29 2 *", "30 4 1,15 * 5",
+    "0 1 */9 * 7", "0 0 * jan,dec 0", "@weekly", "40/10 * * * *",
+)  # fmt: skip
+
+
+def test_schedules_come_when_theirs_do(interpreter: Path) -> None:
+    script = (
+        "import json, sys, datetime, croniter\n"
+        "for text in json.load(sys.stdin):\n"
+        "    now = datetime.datetime(2026, 5, 1, 13, 40, 59, tzinfo=datetime.timezone.utc)\n"
+        "    at = croniter.croniter(text, now)\n"
+        "    print(*(int(at.get_next()) for _ in range(50)))\n"
+    )
+    done = subprocess.run(
+        [str(interpreter), "-c", script],
+        check=True,
+        input=json.dumps(SCHEDULES),
+        capture_output=True,
+        text=True,
+    )
+    for text, line in zip(SCHEDULES, done.stdout.splitlines(), strict=True):
+        schedule, at_ns, found = schedule_of(text), 1_777_642_859 * SECOND, []
+        for _ in range(50):
+            at_ns = schedule.after(at_ns)
+            found.append(at_ns // SECOND)
+        assert found == [int(number) for number in line.split()], text
+
+
 @pytest.fixture(scope="module")
 def theirs(interpreter: Path) -> dict[str, list[list[tuple[int, str | None]]]]:
     """Rule → for each stream the matches of elastalert2: (end of the run, group)."""
@@ -264,7 +295,7 @@ def ours(
 ) -> Iterator[tuple[int, str | None]]:
     rules = read(rule)
     ordered = sorted(enumerate(events), key=lambda item: item[1]["t"])
-    window = rules[-1].window
+    window = next((rule.window for rule in rules if rule.window is not None), None)
     if window is None:
         matches = matcher(rules[0].predicate)  # type: ignore[arg-type]
         for _, event in ordered:
@@ -272,7 +303,7 @@ def ours(
                 yield run_of(event["t"] * SECOND), None
         return
     groups: dict[tuple[str | None, ...], list[Feed]] = {}
-    for position, hidden in enumerate(rules[:-1]):
+    for position, hidden in enumerate(rule for rule in rules if rule.window is None):
         matches = matcher(hidden.predicate)  # type: ignore[arg-type]
         for number, event in ordered:
             if not matches(event):
@@ -293,7 +324,7 @@ def ours(
         shown = ", ".join(map(str, key)) or None
         for feed in sorted(feeds):
             yield from ((run, shown) for run in runs(fold, state, feed.time_ns, shelf))
-            yield from ((run_of(match.time_ns), shown) for match in fold.seen(state, feed, shelf))
+            yield from ((run_of(feed.time_ns), shown) for _ in fold.seen(state, feed, shelf))
         yield from ((run, shown) for run in runs(fold, state, until * SECOND + 1, shelf))
 
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from test_windows import COUNT, SECOND, TEMPORAL, event, event_of, feeds, findings, plan_of
-from trailhound.engine.plan import Plan
+from test_windows import BASES, COUNT, SECOND, TEMPORAL, event, event_of, feeds, findings, plan_of
+from trailhound.dialects import sigma
+from trailhound.dialects.contract import RuleFile
+from trailhound.engine.plan import Plan, SourceShape, make_plan
 from trailhound.engine.windows import paged, timeline
 from trailhound.engine.windows.clock import Lateness
 from trailhound.engine.windows.contract import Feed
@@ -20,7 +22,30 @@ from trailhound.engine.windows.saving import Names
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.streaming import Batch, TooLate, finish, step
 from trailhound.model.events import Event
-from trailhound.model.findings import Finding, Status
+from trailhound.model.findings import Finding, RuleInfo, Status
+from trailhound.model.levels import Level
+from trailhound.model.logsource import LogSource, Route
+from trailhound.rules.book import RuleBook, link
+from trailhound.rules.ir import (
+    Aggregate,
+    Cardinality,
+    Change,
+    Deduplicated,
+    Field,
+    Flatline,
+    Frequency,
+    Gathered,
+    Matches,
+    Metric,
+    NewTerm,
+    Realert,
+    Rule,
+    Signal,
+    Spike,
+    Together,
+    Window,
+)
+from trailhound.rules.ir import Sequence as Steps
 
 Document = dict[str, Any]
 CHAIN = "{type: temporal_ordered, rules: [w0, works], group-by: [u], timespan: 20s}"
@@ -29,7 +54,79 @@ FEW = "{type: event_count, rules: [works], group-by: [u], timespan: 3s, conditio
 OVER_FEW = "{type: event_count, rules: [w3], timespan: 15s, condition: {gte: 2}}"
 SILENCE = "{type: event_count, rules: [fails], group-by: [u], timespan: 4s, condition: {eq: 0}}"
 THEN = "{type: temporal_ordered, rules: [w0, works], timespan: 6s}"
+U, V, NUMBER = (Field(name, ((name,),)) for name in "uvn")
+FAILS, WORKS, OTHER = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
+
+
+def plan_over(*windows: Window) -> Plan:
+    """A plan of windows over the bases; `rules` of a window may name another by its number."""
+    bases = sigma.DIALECT.read(RuleFile("w.yml", BASES.encode()), {}).rules
+    rules = [
+        Rule(
+            info=RuleInfo(
+                uid=str(number),
+                title=f"window {number}",
+                level=Level.HIGH,
+                dialect="test",
+                path="w",
+                line=1,
+            ),
+            window=window,
+        )
+        for number, window in enumerate(windows)
+    ]
+    ruleset = link([RuleBook("w", (*bases, *rules), (), ())])
+    assert ruleset.errors == ()
+    return make_plan(ruleset.rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
+
+
+def seconds(number: int) -> int:
+    return number * SECOND
+
+
+def alerting(realert: int = 0, *rules: str) -> dict[str, Any]:
+    held = Realert(seconds(realert))
+    return {"rules": rules or (FAILS,), "every_ns": seconds(3), "realert": held, "group_by": (U,)}
+
+
+ELASTALERT = plan_over(
+    Matches(**alerting(6)),
+    Frequency(**alerting(), count=2, timespan_ns=seconds(5)),
+    Change(**alerting(4), fields=(V,)),
+    NewTerm(rules=(FAILS, OTHER), terms=((V,), (NUMBER, U)), baseline_ns=seconds(9)),
+    Matches(**alerting(5, "3")),
+    Gathered(rules=("4",), group_by=(NUMBER,), within_ns=seconds(8)),
+    Cardinality(**alerting(), field=V, timespan_ns=seconds(6), at_most=1),
+)
+AT_RUNS = plan_over(
+    Flatline(**alerting(), threshold=2, timespan_ns=seconds(5)),
+    Gathered(rules=("0",), within_ns=seconds(12)),
+    Spike(**alerting(7), timespan_ns=seconds(6), height=2, direction="both"),
+    Aggregate(
+        **alerting(), metric=Metric(kind="sum", field=V, span_ns=seconds(5)), at_most=2, at_least=1
+    ),
+    Gathered(rules=("3",), group_by=(NUMBER,), within_ns=seconds(6)),
+    Cardinality(**alerting(), field=V, timespan_ns=seconds(6), at_least=2),
+)
+PANTHER = plan_over(
+    Deduplicated(rules=(FAILS,), period_ns=seconds(8), threshold=2, group_by=(U,)),
+    Deduplicated(rules=(OTHER,), period_ns=seconds(5)),
+    Steps(
+        rules=("0", WORKS),
+        signals=(Signal(name="a", rules=(0,)), Signal(name="b", rules=(1,), within_ns=seconds(6))),
+        timespan_ns=seconds(15),
+        group_by=(U,),
+    ),
+    Together(
+        rules=(WORKS, "1"),
+        signals=(Signal(name="a", rules=(0,), at_least=2), Signal(name="b", rules=(1,), at_most=0)),
+        timespan_ns=seconds(9),
+    ),
+)
 PLANS = {
+    "elastalert": ELASTALERT,
+    "at runs": AT_RUNS,
+    "panther": PANTHER,
     "counts": plan_of(COUNT, VALUES),
     "temporal": plan_of(TEMPORAL.format(kind="temporal"), TEMPORAL.format(kind="temporal_ordered")),
     "silence": plan_of(SILENCE, THEN),

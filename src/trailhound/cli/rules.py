@@ -216,7 +216,20 @@ def _named(wanted: str, loaded: LoadedRules) -> list[Rule]:
             if error.path == wanted:
                 raise TrailhoundError(f"the rule cannot be used: {error}")
         raise TrailhoundError(f"no rule file, id or title fits {wanted!r}; see `rules list`")
-    return list(chosen)
+    return _with_those_below(chosen, {rule.info.uid: rule for rule in rules})
+
+
+def _with_those_below(chosen: Sequence[Rule], by_uid: Mapping[str, Rule]) -> list[Rule]:
+    """Add, behind each window, the rules that it is over: they say what is counted."""
+    found: dict[str, Rule] = {}
+    stack = list(reversed(chosen))
+    while stack:
+        rule = stack.pop()
+        if rule.info.uid not in found:
+            found[rule.info.uid] = rule
+            below = rule.window.rules if rule.window is not None else ()
+            stack.extend(by_uid[uid] for uid in reversed(below))
+    return list(found.values())
 
 
 def _summary(rule: Rule) -> dict[str, Any]:

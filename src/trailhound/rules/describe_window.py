@@ -38,9 +38,12 @@ def _lines(window: Window) -> Iterator[str]:
             if window.field is not None:
                 yield f"of {window.field.name}"
         case Matches():
-            yield "every event"
+            yield "every match"
         case Gathered():
-            yield f"alerts within {_time(window.within_ns)} of the first are one"
+            if window.schedule:
+                yield f"alerts until the next time of schedule {window.schedule!r}, UTC, are one"
+            else:
+                yield f"alerts within {_time(window.within_ns)} of the first are one"
         case Frequency():
             yield f"at least {window.count:,} events in less than {_time(window.timespan_ns)}"
         case Flatline():

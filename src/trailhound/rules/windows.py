@@ -115,14 +115,16 @@ class _Alerting(Struct, frozen=True, kw_only=True):
 
 
 class Matches(_Alerting, frozen=True, kw_only=True, tag="matches"):
-    """Every event (rule types `any`, `blacklist`, `whitelist`)."""
+    """Every event, or every match of a `NewTerm` (also rule types `any` and the lists)."""
 
 
 class Gathered(_Alerting, frozen=True, kw_only=True, tag="gathered"):
     """Alerts of a time in one (`aggregation`)."""
 
-    within_ns: int
+    within_ns: int = 0
     """From the first of them."""
+    schedule: str = ""
+    """Until the next time of this schedule (`rules/schedule.py`), in place of `within_ns`."""
 
 
 class Frequency(_Alerting, frozen=True, kw_only=True, tag="frequency"):
@@ -178,7 +180,7 @@ class Change(_Alerting, frozen=True, kw_only=True, tag="change"):
 
 
 class NewTerm(_Alerting, frozen=True, kw_only=True, tag="new-term"):
-    """A value that was not there before."""
+    """A value that was not there before. It holds nothing back: a `Matches` over it does."""
 
     terms: tuple[tuple[Field, ...], ...]
     """Fields, or combinations of fields, whose values are looked at."""
@@ -186,13 +188,11 @@ class NewTerm(_Alerting, frozen=True, kw_only=True, tag="new-term"):
     """So long, from its first event on, it only learns what is there."""
     absent: bool = False
     """Whether an event without the field matches (`alert_on_missing_field`)."""
-    held_by: tuple[Field, ...] = ()
-    """Fields by whose values alerts are held back (`query_key`)."""
 
     @property
     def value_fields(self) -> tuple[Field, ...]:
         """The fields whose values it is fed."""
-        return (*(field for term in self.terms for field in term), *self.held_by)
+        return tuple(field for term in self.terms for field in term)
 
 
 class Cardinality(_Alerting, frozen=True, kw_only=True, tag="cardinality"):

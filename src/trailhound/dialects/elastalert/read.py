@@ -19,22 +19,23 @@ from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook
 from trailhound.rules.ir import (
-    Aggregate,
-    Cardinality,
-    Flatline,
     Gathered,
     Note,
     Realert,
     Rule,
     RuleError,
-    Spike,
     Window,
 )
+from trailhound.rules.schedule import BadSchedule, schedule_of
 
 _MINUTE_NS = 60_000_000_000
 _RUN = Run(every_ns=_MINUTE_NS, buffer_ns=15 * _MINUTE_NS)
 """As in ElastAlert 2's `config.yaml.example`."""
 _LEVELS = (Level.CRITICAL, Level.HIGH, Level.MEDIUM, Level.LOW, Level.INFORMATIONAL)
+_INNER = ("matches", "alerts")
+"""What windows are called that have others over them."""
+_OF_NO_EVENT = ("metric_aggregation", "spike_aggregation", "percentage_match")
+"""Types whose alerts hold numbers, and nothing of an event."""
 _PREFIX = "elastalert."
 """In front of names in the user's file of placeholders that are meant for this dialect."""
 
@@ -130,15 +131,7 @@ class _Reader:
                 "index",
             )
         self._tell_keys(kind)
-        gathered = self._gathered(f"{uid}.alerts", lowering)
-        if gathered is not None and made.window is not None and _alerts_at_runs(made.window):
-            self._note(
-                f"aggregation: alerts of type {kind} come at the end of a run, with no event to "
-                "gather; each is a finding",
-                "aggregation",
-                ignored=True,
-            )
-            gathered = None
+        gathered = self._gathered(kind, lowering)
         for text, place in lowering.notes.items():
             self._note(text, *place, ignored=text.endswith(NOT_ASKED))
         logsource = index.logsource
@@ -177,22 +170,25 @@ class _Reader:
                 hidden[0],
                 info=msgspec.structs.replace(hidden[0].info, title=f"{info.title} (in the bucket)"),
             )
-        if gathered is None:
-            return [
-                *hidden,
+        rules = hidden
+        windows = [w for w in (made.window, made.over, gathered) if w is not None]
+        for name, window in zip(_INNER, windows[:-1], strict=False):
+            named = msgspec.structs.replace(
+                info, uid=f"{uid}.{name}", title=f"{info.title} ({name})"
+            )
+            rules.append(
                 Rule(
-                    info=info,
+                    info=named,
                     column=column,
-                    window=made.window,
+                    window=_over(rules[-1], window),
+                    silent=True,
                     enabled=enabled,
-                    notes=notes,
-                ),
-            ]
-        inner = msgspec.structs.replace(info, uid=f"{uid}.alerts", title=f"{info.title} (alerts)")
+                )
+            )
+        outermost = _over(rules[-1], windows[-1])
         return [
-            *hidden,
-            Rule(info=inner, column=column, window=made.window, silent=True, enabled=enabled),
-            Rule(info=info, column=column, window=gathered, enabled=enabled, notes=notes),
+            *rules,
+            Rule(info=info, column=column, window=outermost, enabled=enabled, notes=notes),
         ]
 
     def _made(self, kind: str, lowering: Lowering, uid: str) -> Made:
@@ -288,27 +284,38 @@ class _Reader:
             held_ns = 0 if "aggregation" in options else _MINUTE_NS
         return Realert(held_ns, options.span_ns("exponential_realert") or 0)
 
-    def _gathered(self, inner: str, lowering: Lowering) -> Gathered | None:
+    def _gathered(self, kind: str, lowering: Lowering) -> Gathered | None:
         options = self._options
         value = options.content.get("aggregation")
         if value is None:
             return None
-        if isinstance(value, dict) and "schedule" in value:
-            self._note(
-                f"aggregation at {value['schedule']!r}: alerts are not gathered by schedule here; "
-                "each is a finding",
-                "aggregation",
-                ignored=True,
-            )
-            return None
-        within_ns = options.span_ns("aggregation")
-        if not within_ns:
-            return None
+        schedule = value.get("schedule") if isinstance(value, dict) else None
+        within_ns = 0
+        if schedule is not None:
+            try:
+                schedule_of(str(schedule))
+            except BadSchedule as error:
+                reason = f"aggregation at {schedule!r}: {error}"
+                raise options.reject(reason, "aggregation") from None
+        else:
+            within_ns = options.span_ns("aggregation") or 0
+            if not within_ns:
+                return None
         keys_of = options.texts("aggregation_key")
+        if kind in _OF_NO_EVENT:
+            known = options.texts("query_key")
+            for name in [name for name in keys_of if name not in known]:
+                self._note(
+                    f"aggregation_key {name}: an alert of type {kind} is of no event and has "
+                    "only its query_key; so it is in ElastAlert",
+                    "aggregation_key",
+                )
+            keys_of = tuple(name for name in keys_of if name in known)
         return Gathered(
-            rules=(inner,),
+            rules=(),
             group_by=tuple(lowering.field(name) for name in keys_of),
             within_ns=within_ns,
+            schedule=str(schedule or ""),
         )
 
     def _run(self) -> Run:
@@ -368,15 +375,11 @@ class _Reader:
             self._note(f"{', '.join(found)}: {text}", place, ignored=ignored)
 
 
-def _alerts_at_runs(window: Window) -> bool:
-    """Whether alerts may come at the end of a run, and not only with an event."""
-    match window:
-        case Flatline() | Aggregate() | Spike():
-            return True
-        case Cardinality():
-            return window.at_least is not None
-        case _:
-            return False
+def _over(below: Rule, window: Window) -> Window:
+    """Put a window over a rule, if that is a window itself."""
+    if below.window is None:
+        return window
+    return msgspec.structs.replace(window, rules=(below.info.uid,))
 
 
 _UNASKED = "not needed, there is no Elasticsearch to ask"

@@ -60,6 +60,8 @@ class Made(Struct, frozen=True):
 
     predicates: tuple[Predicate, ...]
     window: Window | None = None
+    over: Matches | None = None
+    """A window over that one, where it makes no alerts itself; its `rules` are to be filled in."""
 
 
 class Context(Struct, frozen=True):
@@ -84,11 +86,11 @@ class Context(Struct, frozen=True):
         """Return the fields that an option names."""
         return tuple(self.lowering.field(name) for name in self.options.texts(key))
 
-    def common(self, *, grouped: bool = True) -> dict[str, Any]:
+    def common(self) -> dict[str, Any]:
         """Return what every window has."""
         return {
             "rules": self.uids[:1],
-            "group_by": self.fields("query_key") if grouped else (),
+            "group_by": self.fields("query_key"),
             "realert": self.realert,
             "every_ns": self.run.every_ns,
         }
@@ -270,20 +272,22 @@ def _new_term(context: Context) -> Made:
         "terms_window_size" if "terms_window_size" in options else "type",
     )
     window = NewTerm(
-        **context.common(grouped=False),
+        rules=context.uids[:1],
+        every_ns=context.run.every_ns,
         terms=tuple(tuple(context.lowering.field(name) for name in term) for term in named),
         baseline_ns=baseline_ns,
         absent=options.flag("alert_on_missing_field"),
-        held_by=context.fields("query_key"),
     )
-    return Made((context.where,), window)
+    # What is known is known for all; alerts are held back by query_key.
+    return Made((context.where,), window, Matches(**context.common()))
 
 
 def _time(span_ns: int) -> str:
-    for unit, size_ns in (("days", DAY_NS), ("hours", 60 * _MINUTE_NS)):
+    units = (("days", DAY_NS), ("hours", 60 * _MINUTE_NS), ("minutes", _MINUTE_NS))
+    for unit, size_ns in units:
         if span_ns >= size_ns:
             return f"{span_ns / size_ns:g} {unit}"
-    return f"{span_ns / _MINUTE_NS:g} minutes"
+    return f"{span_ns / 1e9:g} seconds"
 
 
 def _is_texts(value: object) -> bool:

@@ -62,6 +62,9 @@ def as_correlation(rule: Rule, rules: Mapping[str, Rule]) -> tuple[Rule, _Differ
         case Matches():
             (uid,) = window.rules
             events = rules[uid]
+            if events.window is not None:
+                inner, differs = as_correlation(replace(rule, window=events.window), rules)
+                return inner, (*differs, *held)
             alone = replace(
                 rule, window=None, predicate=events.predicate, logsource=events.logsource
             )

@@ -44,6 +44,8 @@ class Fired(NamedTuple):
 
     feed: Feed
     """The feed that made it hold."""
+    reason: str = ""
+    """What was seen, where a window over this one tells it."""
 
 
 class Outcome(Struct, frozen=True):

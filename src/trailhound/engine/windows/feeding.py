@@ -99,7 +99,7 @@ class Feeder:
         onward: tuple[Feed, ...] = ()
         for key in keys:
             if self._outer:
-                completed = self._completed(key, event)
+                completed = self._completed(key, document)
                 onward = tuple(
                     [feed for outer in self._outer for feed in outer.feeds(event, completed, None)]
                 )
@@ -118,10 +118,9 @@ class Feeder:
             return [key for key in keys if None not in key]
         return keys
 
-    def _completed(self, key: Key, event: Event) -> Mapping[str, Any]:
-        # The outer window groups by fields of the event that completed the inner one; what the
-        # inner one calls by an alias is readable by that alias.
-        document = next((view[0] for view in event.views.values() if view), event.document)
+    def _completed(self, key: Key, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        # The outer window groups by fields of the document that completed the inner one; what
+        # the inner one calls by an alias is readable by that alias.
         if not self._aliased:
             return document
         named = {name: key[place] for place, name in self._aliased if place < len(key)}

@@ -144,10 +144,13 @@ def _told(plan: Plan, state: WindowState, group: Group, feed: Feed) -> list[Told
 def onward_of(fired: Fired) -> list[Feed]:
     """Return what the windows over a window are fed."""
     by = fired.feed
-    return [
+    feeds = [
         onward._replace(time_ns=by.time_ns, uid=by.uid, request=by.request, at=by.at)
         for onward in by.onward
     ]
+    if fired.reason:
+        return [feed._replace(values=((fired.reason,),)) for feed in feeds]
+    return feeds
 
 
 def _wake_ns(fold: AnyFold, line: AnyLine) -> int:

@@ -23,7 +23,7 @@ from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.state import WindowState
 from trailhound.engine.windows.timeline import AnyLine, Timeline
 
-VERSION = 5
+VERSION = 6
 """Of all that is saved here. The state of each fold counts: it is read by its fields."""
 
 
@@ -156,7 +156,7 @@ def _moved(value: Any, moves: dict[int, int]) -> Any:
         onward = tuple(_moved(feed, moves) for feed in value.onward if feed.window in moves)
         return value._replace(window=moves[value.window], onward=onward)
     if isinstance(value, Fired):
-        return Fired(_moved(value.feed, moves))
+        return value._replace(feed=_moved(value.feed, moves))
     if isinstance(value, list):
         return [_moved(item, moves) for item in value]
     if isinstance(value, dict):

@@ -195,12 +195,13 @@ def _send_onward(work: _Work, untold: list[Told], told: list[Told], cause: str) 
     """Tell outer windows what they are fed now, and what no longer."""
     gone = {timeline.place(item.feed): item for item in untold if isinstance(item, Fired)}
     come = {timeline.place(item.feed): item for item in told if isinstance(item, Fired)}
-    for place in gone.keys() - come.keys():
+    # One that stays where it was may say something else.
+    for place in [place for place, item in gone.items() if come.get(place) != item]:
         for feed in onward_of(gone[place]):
             work.setdefault((feed.window, feed.key), []).append(
                 _Op(feed, removes=True, inner=True, cause=cause)
             )
-    for place in come.keys() - gone.keys():
+    for place in [place for place, item in come.items() if gone.get(place) != item]:
         for feed in onward_of(come[place]):
             work.setdefault((feed.window, feed.key), []).append(_Op(feed, inner=True, cause=cause))
 

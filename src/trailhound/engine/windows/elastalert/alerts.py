@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from msgspec import Struct, field
 
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
+from trailhound.engine.windows.extract import Extract
 from trailhound.engine.windows.paged import Shelf
 from trailhound.engine.windows.tally import Held, Hits
 from trailhound.model.findings import EVENTS_KEPT
@@ -41,33 +42,23 @@ class Match(NamedTuple):
 class Alert(Struct):
     """An alert, with what it holds back."""
 
-    identity: str
-    start_ns: int
-    end_ns: int
+    extract: Extract
     reason: str
-    head: list[int] = field(default_factory=list)
-    tail: list[int] = field(default_factory=list)
-    count: int = 0
     held: int = 0
     """Matches held back."""
     last: tuple[int, str] = (-1, "")
     """Time and uid of the last event taken in."""
 
     def add(self, match: Match) -> None:
-        """Take in the events of a match that those before it did not have."""
-        self.count += match.size
-        self.end_ns = max(self.end_ns, match.time_ns)
+        """Take in a match. Its events may overlap with those of the match before it."""
+        extract = self.extract
+        count, end_ns = extract.count + match.size, max(extract.end_ns, match.time_ns)
         for seen in match.events:
-            self.start_ns = min(self.start_ns, seen.time_ns)
-            if seen[:2] <= self.last:
-                continue
-            self.last = seen[:2]
-            if len(self.head) < _HALF:
-                self.head.append(seen.at)
-            else:
-                self.tail.append(seen.at)
-                if len(self.tail) > _HALF:
-                    del self.tail[0]
+            extract.start_ns = min(extract.start_ns, seen.time_ns)
+            if seen[:2] > self.last:
+                self.last = seen[:2]
+                extract.add(seen.time_ns, seen.at)
+        extract.count, extract.end_ns = count, end_ns
 
     def outcome(self) -> Outcome:
         """Return what the finding says."""
@@ -75,10 +66,14 @@ class Alert(Struct):
         if self.held:
             noun = "match" if self.held == 1 else "matches"
             more = f"; {self.held:,} more {noun} held back (realert)"
-        evidence = tuple(dict.fromkeys((*self.head, *self.tail)))
-        return Outcome(
-            self.identity, self.start_ns, self.end_ns, evidence, self.count, self.reason + more
-        )
+        return self.extract.outcome(self.reason + more)
+
+
+def alert_of(match: Match) -> Alert:
+    """Return an alert that a match makes."""
+    alert = Alert(Extract(match.time_ns, match.identity), match.reason)
+    alert.add(match)
+    return alert
 
 
 class Alerts(Struct):
@@ -104,7 +99,7 @@ class Alerts(Struct):
         now_ns = match.time_ns
         if self.lasting and match.lasting and self.open is not None:
             # One condition that goes on: ElastAlert would alert again after each `realert`.
-            self.open.end_ns = now_ns
+            self.open.extract.end_ns = now_ns
             if now_ns >= self.until_ns:
                 self._hold(now_ns, realert)
             return
@@ -115,8 +110,7 @@ class Alerts(Struct):
             return
         yield from self.close()
         self._hold(now_ns, realert)
-        self.open = Alert(match.identity, now_ns, now_ns, match.reason)
-        self.open.add(match)
+        self.open = alert_of(match)
         self.lasting = match.lasting
         if match.feed is not None:
             yield Fired(match.feed)
@@ -183,6 +177,8 @@ class AlertState(Struct):
     alerts: Alerts = field(default_factory=Alerts)
     next_ns: int = NEVER
     """When `ran` has something to do next."""
+    fed: Feed | None = None
+    """The last event, where windows over this one are fed by the matches of runs."""
 
 
 S = TypeVar("S", bound=AlertState)
@@ -222,6 +218,8 @@ class AlertFold(Generic[S]):
     def take(self, state: S, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """See `Fold`."""
         yield from state.alerts.until(feed.time_ns, self._realert)
+        if feed.onward:
+            state.fed = feed
         for match in self.seen(state, feed, shelf):
             yield from state.alerts.take(match, self._realert)
         state.next_ns = self.next_run(state, shelf)
@@ -236,7 +234,8 @@ class AlertFold(Generic[S]):
             yield from state.alerts.until(due_ns, self._realert)
             if state.next_ns <= due_ns:
                 for match in self.ran(state, due_ns, shelf):
-                    yield from state.alerts.take(match, self._realert)
+                    by_run = match._replace(feed=_of_run(state, match, due_ns))
+                    yield from state.alerts.take(by_run, self._realert)
                 state.next_ns = self.next_run(state, shelf)
                 if not self.holds(state):
                     yield from state.alerts.rest(due_ns, self._realert)
@@ -248,6 +247,15 @@ class AlertFold(Generic[S]):
     def run_from(self, time_ns: int) -> int:
         """Return the time of the first run that ends at or after a time."""
         return -(-time_ns // self._every_ns) * self._every_ns + 1
+
+
+def _of_run(state: AlertState, match: Match, now_ns: int) -> Feed:
+    """Return what stands for the event that made a match: the last event, at the time of a run."""
+    # Outer windows have come to the time of the run; before it they would be told of their past.
+    if state.fed is not None:
+        return state.fed._replace(time_ns=now_ns)
+    last = match.events[-1]
+    return Feed(now_ns, last.uid, last.rule, -1, (), at=last.at)
 
 
 def ends(hits: Hits, shelf: Shelf, start: int = 0) -> list[Held]:

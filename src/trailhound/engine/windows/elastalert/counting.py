@@ -12,16 +12,15 @@ from msgspec import Struct, field
 
 from trailhound.engine.windows.contract import NEVER, Feed, Fired, Outcome
 from trailhound.engine.windows.elastalert.alerts import (
-    Alert,
     AlertFold,
-    Alerts,
     AlertState,
     Match,
     ends,
 )
+from trailhound.engine.windows.extract import Extract, begun
 from trailhound.engine.windows.paged import Name, Paged, Shelf
 from trailhound.engine.windows.tally import Held, Hits, held_of, short
-from trailhound.engine.windows.wording import duration
+from trailhound.engine.windows.wording import duration, moment
 from trailhound.model.findings import EVENTS_KEPT
 from trailhound.rules.ir import (
     Cardinality,
@@ -32,13 +31,14 @@ from trailhound.rules.ir import (
     Matches,
     NewTerm,
 )
+from trailhound.rules.schedule import schedule_of
 
 _COMBINATIONS = 16
 """An event with lists in several fields of a combination has at most so many."""
 
 
 class MatchesFold(AlertFold[AlertState]):
-    """Every event is a match."""
+    """Every event is a match, or what a window below this one says of it."""
 
     def __init__(self, window: Matches, titles: tuple[str, ...]) -> None:
         super().__init__(window, titles)
@@ -49,13 +49,14 @@ class MatchesFold(AlertFold[AlertState]):
 
     def seen(self, _state: AlertState, feed: Feed, _shelf: Shelf) -> Iterator[Match]:
         """See `AlertFold`."""
-        yield Match(feed.time_ns, feed.uid, [held_of(feed, "")], 1, "the event matches", feed=feed)
+        reason = feed.values[0][0] if feed.values else "the event matches"
+        yield Match(feed.time_ns, feed.uid, [held_of(feed, "")], 1, reason, feed=feed)
 
 
 class GatheredState(Struct):
     """The alerts that wait to be told together."""
 
-    open: Alert | None = None
+    open: Extract | None = None
     until_ns: int = 0
 
 
@@ -64,6 +65,7 @@ class GatheredFold:
 
     def __init__(self, window: Gathered, _titles: tuple[str, ...]) -> None:
         self._within_ns = window.within_ns
+        self._schedule = schedule_of(window.schedule) if window.schedule else None
 
     def fresh(self) -> GatheredState:
         """See `Fold`."""
@@ -73,12 +75,10 @@ class GatheredFold:
         """See `Fold`."""
         yield from self.until(state, feed.time_ns, shelf)
         if state.open is None:
-            state.until_ns = feed.time_ns + self._within_ns + 1
-            state.open = Alert(feed.uid, feed.time_ns, feed.time_ns, "")
-        alert = state.open
-        alert.add(Match(feed.time_ns, feed.uid, [held_of(feed, "")], 1, ""))
-        noun = "alert" if alert.count == 1 else "alerts"
-        alert.reason = f"{alert.count:,} {noun} within {duration(self._within_ns)}"
+            state.until_ns = self._until_ns(feed.time_ns) + 1
+            state.open = begun(feed)
+        else:
+            state.open.add(feed.time_ns, feed.at)
         yield Fired(feed)
 
     def due(self, state: GatheredState) -> int:
@@ -94,8 +94,18 @@ class GatheredFold:
     def finish(self, state: GatheredState) -> Iterator[Outcome]:
         """See `Fold`."""
         if state.open is not None:
-            yield state.open.outcome()
+            noun = "alert" if state.open.count == 1 else "alerts"
+            if self._schedule is None:
+                until = f"within {duration(self._within_ns)}"
+            else:
+                until = f"until {moment(state.until_ns)} (aggregation)"
+            yield state.open.outcome(f"{state.open.count:,} {noun} {until}")
             state.open = None
+
+    def _until_ns(self, first_ns: int) -> int:
+        if self._schedule is not None:
+            return self._schedule.after(first_ns)
+        return first_ns + self._within_ns
 
 
 class FrequencyState(AlertState):
@@ -276,79 +286,65 @@ class Known(Paged[tuple[bytes]]):
 
 
 class NewTermState(Struct):
-    """The values there were of each term, and the alerts by what they are held back by."""
+    """The values there were of each term."""
 
     first_ns: int = -1
     known: list[Known] = field(default_factory=list)
-    alerts: dict[str, Alerts] = field(default_factory=dict)
 
 
 class NewTermFold:
-    """A value that was not there before."""
+    """A value that was not there before. The window over it makes alerts of that."""
 
     def __init__(self, window: NewTerm, _titles: tuple[str, ...]) -> None:
         self._window = window
-        self._realert = window.realert
 
     def fresh(self) -> NewTermState:
         """See `Fold`."""
         return NewTermState()
 
-    def seen(self, state: NewTermState, feed: Feed, shelf: Shelf) -> Iterator[Match]:
-        """Learn values; return a match for each that is new."""
+    def seen(self, state: NewTermState, feed: Feed, shelf: Shelf) -> Iterator[str]:
+        """Learn values; yield what is new, in words."""
         window = self._window
         if state.first_ns < 0:
             state.first_ns = feed.time_ns
             state.known = [Known() for _ in window.terms]
         learning = feed.time_ns - state.first_ns < window.baseline_ns
         at = 0
-        for number, term in enumerate(window.terms):
+        for term, known in zip(window.terms, state.known, strict=True):
             found = feed.values[at : at + len(term)]
             at += len(term)
             name = ", ".join(named.name for named in term)
             if not all(any(values) for values in found):
                 if window.absent and not learning:
-                    yield self._match(feed, number, f"{name} is missing")
+                    yield f"{name} is missing"
                 continue
             for values in islice(product(*found), _COMBINATIONS):
                 mark = (_hash(values),)
-                if state.known[number].get(mark, shelf) is not None:
+                if known.get(mark, shelf) is not None:
                     continue
-                state.known[number].add(mark, shelf)
+                known.add(mark, shelf)
                 if not learning:
                     since = duration(feed.time_ns - state.first_ns)
                     shown = ", ".join(map(_quoted, values))
-                    yield self._match(feed, number, f"{name} {shown} is new in {since} of the log")
+                    yield f"{name} {shown} is new in {since} of the log"
 
-    def _match(self, feed: Feed, number: int, reason: str) -> Match:
-        identity = feed.uid if not number else f"{feed.uid}#{number}"
-        return Match(feed.time_ns, identity, [held_of(feed, "")], 1, reason, feed=feed)
-
-    def take(self, state: NewTermState, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
+    def take(self, state: NewTermState, feed: Feed, shelf: Shelf) -> Iterator[Fired]:
         """See `Fold`."""
-        yield from self.until(state, feed.time_ns, shelf)
-        held_by = repr(feed.values[len(feed.values) - len(self._window.held_by) :])
-        for match in self.seen(state, feed, shelf):
-            alerts = state.alerts.setdefault(held_by, Alerts())
-            yield from alerts.take(match, self._realert)
-            if alerts == Alerts():
-                del state.alerts[held_by]
+        found = list(self.seen(state, feed, shelf))
+        if found:
+            yield Fired(feed, "; ".join(found))
 
-    def due(self, state: NewTermState) -> int:
+    def due(self, _state: NewTermState) -> int:
         """See `Fold`."""
-        return min((a.due(self._realert) for a in state.alerts.values()), default=NEVER)
+        return NEVER
 
-    def until(self, state: NewTermState, now_ns: int, _shelf: Shelf) -> Iterator[Outcome]:
+    def until(self, _state: NewTermState, _now_ns: int, _shelf: Shelf) -> Iterator[Outcome]:
         """See `Fold`."""
-        for name, alerts in list(state.alerts.items()):
-            yield from alerts.until(now_ns, self._realert)
-            if alerts == Alerts():
-                del state.alerts[name]
+        yield from ()
 
-    def finish(self, state: NewTermState) -> Iterator[Outcome]:
+    def finish(self, _state: NewTermState) -> Iterator[Outcome]:
         """See `Fold`."""
-        for alerts in state.alerts.values():
-            yield from alerts.close()
+        yield from ()
 
 
 class Values(Paged[tuple[str, int, str, int, int]]):
