@@ -43,6 +43,7 @@ def ruleset(*texts: str | bytes) -> RuleSet:
         (("a: 1", "a|re: '('"), 4, "Regular expression"),
         (("a: 1", "a|cidr: '300.0.0.0/8'"), 6, "CIDR"),
         (("a: 1", "a|gt: 'many'"), 6, "incompatible"),
+        (("a: 1", "a|hour|minute: 5"), 4, "several parts of a time"),
         (("a: 1", "a|expand: '%staff%'"), 4, "placeholder %staff% has no values"),
         (("condition: selection", "condition: selection and nothing"), 7, "detection 'nothing'"),
         (("condition: selection", "condition: 1 of filter_*"), 7, "filter_*"),

@@ -345,20 +345,24 @@ def number_of(value: Any) -> int | float | None:
 
 
 def _number(test: Number) -> Check:
-    bound = test.value
-    compare: dict[str, Callable[[int | float], bool]] = {
-        "lt": lambda n: n < bound,
-        "lte": lambda n: n <= bound,
-        "gt": lambda n: n > bound,
-        "gte": lambda n: n >= bound,
-    }
-    holds = compare[test.op]
+    holds = _comparison(test.op, test.value)
 
     def check(value: Any) -> bool:
         number = number_of(value)
         return number is not None and holds(number)
 
     return check
+
+
+def _comparison(op: str, bound: int | float) -> Callable[[int | float], bool]:
+    compare: dict[str, Callable[[int | float], bool]] = {
+        "is": lambda n: n == bound,
+        "lt": lambda n: n < bound,
+        "lte": lambda n: n <= bound,
+        "gt": lambda n: n > bound,
+        "gte": lambda n: n >= bound,
+    }
+    return compare[op]
 
 
 def _order(test: Order) -> Check:
@@ -373,6 +377,8 @@ def _order(test: Order) -> Check:
 
 
 def _time_part(test: TimePart) -> Check:
+    holds = _comparison(test.op, test.value)
+
     def part(moment: datetime) -> int:
         if test.part == "week":
             return moment.isocalendar().week
@@ -382,7 +388,7 @@ def _time_part(test: TimePart) -> Check:
         if not isinstance(value, str) or len(value) > 64:
             return False
         try:
-            return part(datetime.fromisoformat(value.strip())) == test.value
+            return holds(part(datetime.fromisoformat(value.strip())))
         except ValueError:
             return False
 

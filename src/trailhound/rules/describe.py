@@ -86,7 +86,8 @@ def describe_test(test: Test) -> str:
         case SameAs():
             return f"{_SIGNS.get(test.how, test.how)} field {test.other.name}"
         case TimePart():
-            return f"has {test.part} {test.value}"
+            sign = "" if test.op == "is" else f"{_SIGNS[test.op]} "
+            return f"has {test.part} {sign}{test.value}"
 
 
 def fields_of(node: Predicate) -> list[Field]:

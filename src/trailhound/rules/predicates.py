@@ -150,10 +150,11 @@ class SameAs(Struct, frozen=True, tag="same-as"):
 
 
 class TimePart(Struct, frozen=True, tag="time-part"):
-    """A part of the value, read as an ISO 8601 time in the zone it is written in, is this."""
+    """A part of the value, read as an ISO 8601 time in the zone it is written in, stands so."""
 
     part: Literal["minute", "hour", "day", "week", "month", "year"]
-    value: int
+    value: int | float
+    op: Literal["is", "lt", "lte", "gt", "gte"] = "is"
 
 
 Test = Equals | Like | Regex | InNetwork | Number | Order | IsNull | SameAs | TimePart

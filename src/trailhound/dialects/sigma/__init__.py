@@ -26,4 +26,4 @@ def _read(file: RuleFile, placeholders: Placeholders) -> RuleBook:
     return read_file(file, placeholders)
 
 
-DIALECT = Dialect(name="sigma", recognises=_recognises, read=_read, version=5)
+DIALECT = Dialect(name="sigma", recognises=_recognises, read=_read, version=6)

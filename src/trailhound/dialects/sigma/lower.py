@@ -11,13 +11,19 @@ from sigma.conditions import (
     ConditionSelector,
     SigmaCondition,
 )
+from sigma.modifiers import SigmaCaseSensitiveModifier, SigmaTimestampModifier
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaDetections
 from sigma.types import SigmaExists
 
 from trailhound.dialects.contract import Placeholders
 from trailhound.dialects.sigma.policy import POLICY
 from trailhound.dialects.sigma.taxonomy import Taxonomy, path_of
-from trailhound.dialects.sigma.values import Unsupported, keyword_test, tests_of
+from trailhound.dialects.sigma.values import (
+    Unsupported,
+    keyword_test,
+    tests_of,
+    with_regard_to_case,
+)
 from trailhound.rules.ir import (
     And,
     Compare,
@@ -144,7 +150,12 @@ class Lowering:
     def _item(self, item: SigmaDetectionItem) -> Predicate:
         if item.field is not None and item.field in self._blocks:
             return self._block(item.field)
-        options = [self._value(item.field, value) for value in item.value]
+        parts = [way for way in item.modifiers if issubclass(way, SigmaTimestampModifier)]
+        if len(parts) > 1:
+            raise Unsupported("several parts of a time are asked of one value")
+        # Encodings and references forget that regard to case was asked for.
+        cased = SigmaCaseSensitiveModifier in item.modifiers
+        options = [self._value(item.field, value, cased=cased) for value in item.value]
         if not options and item.field is None:
             raise Unsupported("a detection is empty")
         if not options:  # as pySigma has it: a field with an empty list has no value
@@ -157,13 +168,15 @@ class Lowering:
             predicate = Or(tuple(options))
         return Not(predicate) if item.negated else predicate
 
-    def _value(self, field: str | None, value: Any) -> Predicate:
+    def _value(self, field: str | None, value: Any, *, cased: bool) -> Predicate:
         if isinstance(value, SigmaExists):
             if field is None:
                 raise Unsupported("`exists` without a field")
             present = Exists(self._taxonomy.field(field))
             return present if value.exists else Not(present)
         tests = tests_of(value, self._placeholders, self._taxonomy)
+        if cased:
+            tests = [with_regard_to_case(test) for test in tests]
         if field is None and self._inside_block:
             # In an array block, a condition without a field is about the element itself.
             options = tuple(Compare(_ELEMENT, test) for test in tests)

@@ -59,9 +59,10 @@ def spellings(test: Test) -> list[Spelling]:
             return [((), None)]
         case SameAs():
             how = () if test.how == "equals" else (test.how,)
-            return [(("fieldref", *how), test.other.name)]
+            return [((*(("cased",) if test.cased else ()), "fieldref", *how), test.other.name)]
         case TimePart():
-            return [((test.part,), test.value)]
+            how = () if test.op == "is" else (test.op,)
+            return [((test.part, *how), test.value)]
         case _:
             raise Unsayable(f"Sigma does not compare texts by their order ({test.op})")
 
@@ -124,8 +125,6 @@ def canonical(test: Test) -> Test:
             return Number(test.op, _number(test.value))
         case SameAs() if test.how in ("lt", "lte", "gt", "gte"):
             raise Unsayable("Sigma does not compare two fields as numbers")
-        case SameAs() if test.cased:
-            raise Unsayable("Sigma compares two fields without regard to case")
         case SameAs():
             # A reference is a Sigma value as well, in which these have a meaning.
             if set(test.other.name) & set("*?\\"):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeVar
 
+from msgspec.structs import replace
 from sigma.types import (
     CompareOperators,
     Placeholder,
@@ -95,9 +96,14 @@ def keyword_test(test: Test) -> Equals | Like | Regex:
     raise Unsupported(f"a condition without a field cannot be of kind {type(test).__name__}")
 
 
+def with_regard_to_case(test: Test) -> Test:
+    """Return the test with regard to case, where it compares texts."""
+    return replace(test, cased=True) if isinstance(test, Equals | Like | SameAs) else test
+
+
 def _plain_test(value: SigmaType, taxonomy: Taxonomy) -> Test:
     if isinstance(value, SigmaTimestampPart):
-        return TimePart(value.timestamp_part.name.lower(), int(value.number))  # type: ignore[arg-type]
+        return _time_part(value)
     if isinstance(value, SigmaNumber):
         return Equals(value.number)
     if isinstance(value, SigmaBool):
@@ -109,6 +115,8 @@ def _plain_test(value: SigmaType, taxonomy: Taxonomy) -> Test:
     if isinstance(value, SigmaCompareExpression):
         if value.op not in _OPERATORS:
             raise Unsupported(f"comparison {value.op.name.lower()}")
+        if isinstance(value.number, SigmaTimestampPart):
+            return _time_part(value.number, _OPERATORS[value.op])
         return Number(_OPERATORS[value.op], value.number.number)  # type: ignore[arg-type]
     if isinstance(value, SigmaFieldReference):
         how = {
@@ -119,6 +127,10 @@ def _plain_test(value: SigmaType, taxonomy: Taxonomy) -> Test:
         }[value.starts_with, value.ends_with]
         return SameAs(taxonomy.field(value.field), how)  # type: ignore[arg-type]
     raise Unsupported(f"a value of type {type(value).__name__}")
+
+
+def _time_part(value: SigmaTimestampPart, op: str = "is") -> TimePart:
+    return TimePart(value.timestamp_part.name.lower(), value.number, op)  # type: ignore[arg-type]
 
 
 def _string_test(value: SigmaString) -> Equals | Like:
