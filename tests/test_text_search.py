@@ -74,6 +74,9 @@ OTHER_LINES = (
     f"type=SYSCALL msg={_AT}:80): arch=c000003e syscall=257 success=yes exit=3 a0=1 a1=2 a2=1 a3=4"
     ' items=1 ppid=8 pid=9 auid=1000 uid=0 comm=FF6E63 exe="/bin/sh"\x1dARCH=x86_64'
     ' SYSCALL=openat AUID="ana"'.encode(),
+    f"type=SYSCALL msg={_AT}:86): arch=c00000f3 syscall=221 success=yes exit=0 a0=1 a1=2 a2=3 a3=4"
+    ' items=2 ppid=7 pid=8 auid=1000 uid=33 comm="sh" exe="/bin/sh"'.encode(),
+    f'type=EXECVE msg={_AT}:86): argc=2 a0="sh" a1="/etc/shadow"'.encode(),
     f'type=CWD msg={_AT}:80): cwd="/etc"'.encode(),
     f"type=PATH msg={_AT}:80): item=0 name=2E2F736861646F77 nametype=NORMAL".encode(),
     f"type=PROCTITLE msg={_AT}:80): proctitle=7368002D63002F6574632F736861646F77".encode(),

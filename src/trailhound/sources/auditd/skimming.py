@@ -135,6 +135,8 @@ def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
             if added is None or added[1].startswith(b"unknown"):
                 return None
             kind = added[1].decode()
+    if not kind and any(_EXECVE in raw.kinds for raw in group.raw):
+        kind = "execve"
     if success == b"no" or kind not in _STARTS:
         return ("records",)
     _, seconds, ns, serial = group.name

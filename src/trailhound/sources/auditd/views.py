@@ -138,9 +138,9 @@ def make_views(
     if known and call:
         call = {**call, **known}
     name = system_call(document, call)
-    execve = first_of(document, "EXECVE")
     happened = call.get("success") != "no"
-    if happened and (name in LAUNCHES or (execve and not call)):
+    if happened and name in LAUNCHES:
+        execve = first_of(document, "EXECVE")
         views["process_creation"] = (_launch(document, call, execve, cwd, processes),)
         return views
     if happened and name in FORKS:
@@ -157,8 +157,13 @@ def make_views(
 
 
 def system_call(document: Mapping[str, Any], call: Record) -> str:
-    """Name the system call of an event, also behind i386's `socketcall`."""
+    """Name the system call of an event, also behind i386's `socketcall`.
+
+    On architectures whose numbers are not in the tables, arguments tell that it started a program.
+    """
     name = call.get("SYSCALL", "")
+    if (not name or name.startswith("unknown")) and first_of(document, "EXECVE"):
+        return "execve"
     if name == "socketcall":
         inner = first_of(document, "SOCKETCALL")
         return _SOCKETCALLS.get(call.get("a0") or inner.get("a0", ""), name)
