@@ -354,7 +354,7 @@ def _number(test: Number) -> Check:
     return check
 
 
-def _comparison(op: str, bound: int | float) -> Callable[[int | float], bool]:
+def _comparison(op: str, bound: float) -> Callable[[int | float], bool]:
     compare: dict[str, Callable[[int | float], bool]] = {
         "is": lambda n: n == bound,
         "lt": lambda n: n < bound,

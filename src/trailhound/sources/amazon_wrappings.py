@@ -1,7 +1,7 @@
 """What Amazon wraps around records: one function takes one wrapping off, or returns None."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from trailhound.sources.contents import Aside, Content, Document, all_but, objects
 from trailhound.sources.encoded import decoded
@@ -26,17 +26,29 @@ def cloudwatch_subscription(document: Document) -> Iterable[Content] | None:
     kind, events = document.get("messageType"), document.get("logEvents")
     if kind == "CONTROL_MESSAGE" and isinstance(events, list):
         return ()
-    if kind != "DATA_MESSAGE" or not isinstance(events, list):
+    if not isinstance(events, list) or kind not in ("DATA_MESSAGE", None):
         return None
+    if kind is None and not _are_log_events(events):
+        return None  # else its keys are in order, and it was cut up at its elements
     return _log_events(events, all_but(document, "messageType", "logEvents"))
 
 
 def cloudwatch_query(document: Document) -> Iterable[Content] | None:
     """`aws logs filter-log-events` and `get-log-events`."""
-    events = objects(document.get("events"))
-    if not events or "message" not in events[0]:
-        return () if events == [] and "nextForwardToken" in document else None
-    return _log_events(events, {})
+    events = document.get("events")
+    if events == [] and not _BESIDE_EVENTS.isdisjoint(document):
+        return ()
+    return _log_events(events, {}) if _are_log_events(events) else None
+
+
+_BESIDE_EVENTS = frozenset(
+    ("nextForwardToken", "nextBackwardToken", "nextToken", "searchedLogStreams")
+)
+
+
+def _are_log_events(value: object) -> TypeGuard[list[Any]]:
+    events = objects(value)
+    return events is not None and events != [] and "message" in events[0]
 
 
 def _log_events(events: list[Any], known: Document) -> Iterator[Content]:
@@ -50,6 +62,8 @@ def _log_events(events: list[Any], known: Document) -> Iterator[Content]:
 def cloudwatch_insights(document: Document) -> Iterable[Content] | None:
     """`aws logs get-query-results`: each row is a list of (field, value) objects."""
     rows = document.get("results")
+    if rows == [] and {"statistics", "status"} <= document.keys():
+        return ()
     if not isinstance(rows, list) or not rows:
         return None
     cells = objects(rows[0])

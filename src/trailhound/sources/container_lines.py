@@ -1,5 +1,6 @@
 """Lines as container runtimes and log shippers write them: stamps, tags, and pieces."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,9 +41,28 @@ def stamped_line(text: str) -> tuple[Mapping[str, Any], str] | None:
     return {"timestamp": stamp}, rest
 
 
+def tagged_line(text: str) -> tuple[Mapping[str, Any], str] | None:
+    """Split a line of a stamp, one word and a JSON object.
+
+    So `aws logs tail` prints records (the word is the log stream), and so Fluentd's `out_file`
+    writes them (the tag, between tabulators).
+    """
+    found = _TAGGED.match(text)
+    if found is None:
+        return None
+    return {"timestamp": found[1], "tag": found[2]}, text[found.end() :]
+
+
+_TAGGED = re.compile(
+    r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})?)"
+    r"[ \t]+([^\s{}\"]{1,512})[ \t]+(?=\{)",
+    re.ASCII,
+)
+
+
 def _is_stamp(text: str) -> bool:
     return (
-        20 <= len(text) <= 40
+        19 <= len(text) <= 40
         and text[10] == "T"
         and text[4] == text[7] == "-"
         and text[13] == text[16] == ":"

@@ -14,6 +14,7 @@ from trailhound.sources.container_lines import (
     is_piece,
     stamped_line,
     stream_of,
+    tagged_line,
 )
 from trailhound.sources.contents import inside, within
 from trailhound.sources.contract import Likely, Passed, Searched, Settling, Skimming, Source
@@ -166,14 +167,14 @@ class Decoder:
             inner = inside(payload, "cri", content, context)
             yield from self._piece(inner, numbers, cut=cut)
             return
-        if "{" in text and (behind := json_behind(text)) is not None:
-            context, content = behind
-            inner = inside(payload, "syslog", content, context)
+        if "{" in text and (behind := _behind(text)) is not None:
+            name, context, content = behind
+            inner = inside(payload, name, content, context)
             try:
                 reading = read_json(content.encode(errors="replace"))
             except JsonFailure as failure:
                 if content.startswith('{"'):
-                    detail = f"behind a syslog header, so the line counts as text: {failure.detail}"
+                    detail = f"behind a {name} header, so the line counts as text: {failure.detail}"
                     yield ParseFailure(payload.origin, failure.reason, detail, lost=False)
             else:
                 if knows(reading.readings, inner, self._source_of):
@@ -357,6 +358,15 @@ class Decoder:
         events = [[item for item in items if isinstance(item, Event)] for items in outcomes]
         for row in itertools.zip_longest(*events):
             yield from laid_together([event for event in row if event is not None])
+
+
+def _behind(text: str) -> tuple[str, Mapping[str, Any], str] | None:
+    """Split a line whose rest is a JSON object: what stands before it, that read, and the rest."""
+    for name, split in (("stamp", tagged_line), ("syslog", json_behind)):
+        found = split(text)
+        if found is not None:
+            return name, *found
+    return None
 
 
 def _recognises(source: Source, payload: Payload) -> bool:

@@ -18,6 +18,8 @@ def pubsub(document: Document) -> Iterable[Content] | None:
 def cloud_logging_list(document: Document) -> Iterable[Content] | None:
     """Cloud Logging API, `entries.list`."""
     entries = objects(document.get("entries"))
+    if entries == [] and "nextPageToken" in document:
+        return ()
     if not entries or "logName" not in entries[0]:
         return None
     return ((entry, {}) for entry in entries)
@@ -47,6 +49,12 @@ def cloud_event(document: Document) -> Iterable[Content] | None:
 def activities(document: Document) -> Iterable[Content] | None:
     """Admin SDK, "Reports API", `activities.list`."""
     items = objects(document.get("items"))
-    if document.get("kind") != "admin#reports#activities" or items is None:
+    if items is None:
+        return None
+    if "kind" in document:
+        listed = document["kind"] == "admin#reports#activities"
+    else:  # where keys are in order and the list was cut up at its elements, it comes too late
+        listed = bool(items) and items[0].get("kind") == "admin#reports#activity"
+    if not listed:
         return None
     return ((item, {}) for item in items)

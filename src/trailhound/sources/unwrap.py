@@ -97,11 +97,14 @@ def kind_of(value: object) -> str:
 
 
 def _event_list(document: Document) -> Iterable[Content] | None:
-    """`EventList` of audit.k8s.io: what the webhook backend of the API server sends."""
+    """`EventList` of audit.k8s.io: what the webhook backend of the API server sends.
+
+    Of one that was cut up at its elements, and has its keys in order, `kind` comes too late.
+    """
     version = document.get("apiVersion")
-    if document.get("kind") != "EventList" or not isinstance(version, str):
+    if document.get("kind", "EventList") != "EventList" or not isinstance(version, str):
         return None
-    if not version.startswith("audit.k8s.io/"):
+    if not version.startswith("audit.k8s.io/") or not document.keys() & {"kind", "items"}:
         return None
     items = document.get("items")
     return ((item, {}) for item in items) if isinstance(items, list) else ()
@@ -135,9 +138,9 @@ _Peel = Callable[[Document], Iterable[Content] | None]
 
 _WRAPPINGS: tuple[tuple[str, bool, _Peel, tuple[str, ...]], ...] = (
     # name, whether it holds several records, how it comes off, keys of which it has one
-    ("eventlist", True, _event_list, ("kind",)),
+    ("eventlist", True, _event_list, ("kind", "apiVersion")),
     ("records", True, amazon.records, ("Records",)),
-    ("cloudwatch", True, amazon.cloudwatch_subscription, ("messageType",)),
+    ("cloudwatch", True, amazon.cloudwatch_subscription, ("messageType", "logEvents")),
     ("azure", True, azure.azure_records, ("records",)),
     ("log-analytics", True, azure.log_analytics, ("tables",)),
     ("azure-answer", True, azure.answer, ("value",)),
