@@ -1,8 +1,9 @@
 """All dialects together: one log, and rules of every language that can read it.
 
-Public rules where the corpora are there, and copies of them that ask for other values, until there
-are as many as asked for. What a copy asks for is still of the shape of real rules: it shares
-verbs, resources and names with real traffic.
+Public rules where the corpora are there, and copies of them, until there are as many as asked for.
+What a copy asks for is still of the shape of real rules: it shares verbs, resources and names with
+real traffic. It is narrowed to one namespace or account, as the rule of one team is, and finds
+nothing new; or, where copies are to repeat what they find, changed in what seldom tells.
 """
 
 import re
@@ -47,6 +48,17 @@ _TYPES: tuple[dict[str, Any], ...] = (
     {"type": "cardinality", "max_cardinality": 10, "timeframe": {"minutes": 10}},
 )
 _KEYS = {"k8s": "kubernetes.audit.user.username", "cloudtrail": "aws.cloudtrail.user_identity.arn"}
+_TEAM = {
+    "k8s": (
+        "ka.target.namespace = team-{}",
+        "kubernetes.audit.objectRef.namespace: team-{}",
+    ),
+    "cloudtrail": (
+        'ct.user.accountid = "90{:010}"',
+        'cloud.account.id: "90{:010}"',
+    ),
+}
+"""What a rule of one team asks besides, in Falco's words and in those of a query."""
 _SHARES = {"sigma": 0.6, "falco": 0.3, "elastalert": 0.1}
 """Part of the copies that each dialect has."""
 _WORD = r"[A-Za-z0-9_./:*-]+"
@@ -55,8 +67,15 @@ _NAME, _END = r"(?<![\w.])", r"(?![\w.])"
 _LITERAL = re.compile(rf"(=|startswith |contains |endswith )({_WORD})")
 
 
-def mixed(kind: str, count: int, out: Path) -> dict[str, int]:
-    """Write at least so many rules of all dialects into a folder; return how many of each."""
+def mixed(kind: str, count: int, out: Path, *, repeating: bool = False) -> dict[str, int]:
+    """Write at least so many rules of all dialects into a folder; return how many of each.
+
+    Args:
+        kind: of the log.
+        count: how many.
+        out: the folder, which is emptied first.
+        repeating: many copies of Falco's rules and of queries find what their originals find.
+    """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     made: dict[str, int] = {}
@@ -70,13 +89,16 @@ def mixed(kind: str, count: int, out: Path) -> dict[str, int]:
         shutil.copy(path, out / "own")
     made["built-in"] = len(own)
     if _FALCO[kind].is_file():
-        made["falco"] = _falco(_FALCO[kind], int(count * _SHARES["falco"]), out / "falco")
-    made["elastalert"] = _elastalert(kind, int(count * _SHARES["elastalert"]), out / "elastalert")
+        team = "" if repeating else _TEAM[kind][0]
+        made["falco"] = _falco(_FALCO[kind], int(count * _SHARES["falco"]), out / "falco", team)
+    team = "" if repeating else _TEAM[kind][1]
+    wanted = int(count * _SHARES["elastalert"])
+    made["elastalert"] = _elastalert(kind, wanted, out / "elastalert", team)
     return made
 
 
-def _falco(source: Path, count: int, out: Path) -> int:
-    """Copies of the rules of a file; each has macros of its own where values are changed."""
+def _falco(source: Path, count: int, out: Path, team: str) -> int:
+    """Copies of the rules of a file: each narrowed to a team, or with macros of its own."""
     entries = yaml.safe_load(source.read_text("utf-8"))
     macros = {e["macro"]: e["condition"] for e in entries if "macro" in e}
     rules = [e for e in entries if "rule" in e and e.get("enabled", True) and "condition" in e]
@@ -86,7 +108,11 @@ def _falco(source: Path, count: int, out: Path) -> int:
         for rule in rules:
             if made >= count:
                 break
-            copies.extend(_changed(rule, macros, turn))
+            if team:
+                condition = f"({rule['condition']}) and {team.format(turn)}"
+                copies.append({**rule, "rule": f"{rule['rule']} ({turn})", "condition": condition})
+            else:
+                copies.extend(_changed(rule, macros, turn))
             made += 1
     out.mkdir(parents=True)
     # The copies name macros and lists of the original: Falco reads files in their order.
@@ -113,12 +139,14 @@ def _other(condition: str, turn: int) -> str:
     return _LITERAL.sub(lambda found: f"{found[1]}{found[2]}x{turn}", condition, count=1)
 
 
-def _elastalert(kind: str, count: int, out: Path) -> int:
+def _elastalert(kind: str, count: int, out: Path, team: str) -> int:
     out.mkdir(parents=True)
     for number in range(count):
         query = _QUERIES[kind][number % len(_QUERIES[kind])].replace("@", _PREFIXES[kind])
         turn = number // len(_QUERIES[kind])
-        if turn:
+        if turn and team:
+            query += f" AND {team.format(turn)}"
+        elif turn:
             words = query.split(" AND ")
             words[turn % len(words)] += f" AND NOT {_KEYS[kind]}: team{turn}*"
             query = " AND ".join(words)
