@@ -2,6 +2,8 @@
 
 import sqlite3
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -109,9 +111,16 @@ class Texts(Paged[tuple[int, str]]):
     """Entries with texts of a log in them."""
 
 
-def test_pages_of_long_texts_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    with passing_shelf() as passing:
+        yield passing
+
+
+def test_pages_of_long_texts_do_not_fill_memory(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paged, "CACHED_BYTES", 1_000_000, raising=False)
-    shelf = passing_shelf()
     tracemalloc.start()
     try:
         pages = [shelf.put_entries([(turn, f"{turn}{'x' * 100_000}")]) for turn in range(100)]
@@ -125,16 +134,15 @@ def test_pages_of_long_texts_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch)
     assert shelf.put_entries([(1, "")]) > 0
 
 
-def test_pages_on_disk_are_what_was_put_there() -> None:
-    shelf = passing_shelf()
+def test_pages_on_disk_are_what_was_put_there(shelf: Shelf) -> None:
     pages = [shelf.put(b"%d" % n) for n in range(100)]
     shelf.free(pages[::2])
     assert [shelf.get(page) for page in pages[1::2]] == [b"%d" % n for n in range(1, 100, 2)]
 
 
 def test_a_full_disk_is_an_error_of_the_system() -> None:
-    file = sqlite3.connect("", isolation_level=None)
-    pages = PassingPages(file)
-    file.execute("PRAGMA max_page_count = 5")
-    with pytest.raises(OSError, match="no room for windows larger than memory"):
-        pages.put(bytes(1_000_000))
+    with closing(sqlite3.connect("", isolation_level=None)) as file:
+        pages = PassingPages(file)
+        file.execute("PRAGMA max_page_count = 5")
+        with pytest.raises(OSError, match="no room for windows larger than memory"):
+            pages.put(bytes(1_000_000))

@@ -77,7 +77,11 @@ def hunt_rules(
                 else:
                     tally.undecided[verdict.rule] += 1
 
-    with Spool() as spool, Asking(plan, loaded.ruleset.programs) as asking:
+    with (
+        Spool() as spool,
+        passing_shelf() as shelf,
+        Asking(plan, loaded.ruleset.programs) as asking,
+    ):
         for hit in asking.through(hits()):
             if hit.rule in plan.feeds:
                 feeds = feeds_of(plan, hit.rule, hit.event, hit.document, hit.answered)
@@ -85,7 +89,7 @@ def hunt_rules(
             uid = plan.rules[hit.rule].info.uid
             if uid not in silent and requests.first(uid, hit.event.request):
                 out(finding_of(plan, hit, explained=True))
-        state = WindowState(shelf=passing_shelf())
+        state = WindowState(shelf=shelf)
         ended = finish(plan, state, spool.event, _end_ns(lake, times))
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)

@@ -84,7 +84,11 @@ def run_scan(
         tally.found(finding)
         deliver(finding)
 
-    with Spool() as spool, Asking(plan, scan.rules.ruleset.programs, scan.jobs) as asking:
+    with (
+        Spool() as spool,
+        passing_shelf() as shelf,
+        Asking(plan, scan.rules.ruleset.programs, scan.jobs) as asking,
+    ):
         units = cut(_apart(scan.files) if scan.jobs > 1 else scan.files)
         explain = _EXPLAINED_PER_RULE if not scan.explain_all else None
         if scan.jobs > 1 and len(units) > 1:
@@ -100,7 +104,7 @@ def run_scan(
                 out(found)
             else:
                 tally.repeats += 1
-        state = WindowState(shelf=passing_shelf())
+        state = WindowState(shelf=shelf)
         silent = {rule.info.uid for rule in plan.rules if rule.silent}
         for finding in chain(
             step(plan, state, spool.sorted(), spool.event), _finish(plan, state, scan, spool)

@@ -2,7 +2,8 @@
 
 import errno
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 
 from trailhound.engine.windows.paged import Shelf
 
@@ -44,10 +45,11 @@ class PassingPages(StoredPages):
             raise OSError(errno.ENOSPC, reason) from None
 
 
-def passing_shelf() -> Shelf:
-    """Return a shelf whose pages are in a nameless temporary file, gone with the process."""
+@contextmanager
+def passing_shelf() -> Iterator[Shelf]:
+    """Give a shelf whose pages are in a nameless temporary file, gone when it is let go."""
     # SQLite makes the file of a database that has no name once its cache is full.
-    file = sqlite3.connect("", isolation_level=None)
-    file.execute("PRAGMA journal_mode = OFF")
-    file.execute("PRAGMA page_size = 16384")
-    return Shelf(PassingPages(file))
+    with closing(sqlite3.connect("", isolation_level=None)) as file:
+        file.execute("PRAGMA journal_mode = OFF")
+        file.execute("PRAGMA page_size = 16384")
+        yield Shelf(PassingPages(file))
