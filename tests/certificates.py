@@ -29,6 +29,9 @@ class Authority:
         self._folder = folder
         self._name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
+        # RFC 5280, 4.2.1.1 and 4.2.1.2: how a certificate is known, and who signed it. Python 3.13
+        # accepts none without.
+        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         self._certificate = (
             _dated(_name(name), _name(name), self._key.public_key(), 1)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -46,6 +49,7 @@ class Authority:
                 ),
                 critical=True,
             )
+            .add_extension(self._identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.file = str(folder / f"{name}.ca.pem")
@@ -66,6 +70,10 @@ class Authority:
                 x509.ExtendedKeyUsage(
                     [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
                 ),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier),
                 critical=False,
             )
             .sign(self._key, hashes.SHA256())
