@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from trailhound.ledger.log import SETTINGS, create, read_settings
 from trailhound.ledger.notes import Signer
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.serve.journal import Journal
+from trailhound.pipeline.serve.watcher import FILE, Watcher
 from trailhound.pipeline.stream import Stream
 from trailhound.pipeline.window_store import WindowStore
 
@@ -29,6 +31,10 @@ def use_windows(folder: Path) -> None:
 
 def use_journal(folder: Path) -> None:
     Journal(folder / "journal.sqlite").close()
+
+
+def use_watch(folder: Path) -> None:
+    Watcher(folder / FILE, 1).close()
 
 
 def use_lake(folder: Path) -> None:
@@ -47,11 +53,10 @@ def use_ledger(folder: Path) -> None:
 
 def later_database(folder: Path) -> None:
     (path,) = (path for path in folder.iterdir() if path.suffix == ".sqlite")
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         (now,) = file.execute("PRAGMA user_version").fetchone()
         assert now > 0
         file.execute(f"PRAGMA user_version = {now + 1}")
-    file.close()
 
 
 def later_queue(folder: Path) -> None:
@@ -69,6 +74,7 @@ def later_ledger(folder: Path) -> None:
     [
         (use_windows, later_database),
         (use_journal, later_database),
+        (use_watch, later_database),
         (use_lake, later_database),
         (use_queue, later_queue),
         (use_ledger, later_ledger),
@@ -91,10 +97,9 @@ def test_windows_of_an_earlier_version_begin_anew_and_say_so(tmp_path: Path) -> 
     stream.save()
     assert not stream.store.begun_anew
     stream.close()
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         file.execute("PRAGMA user_version = 0")
         file.execute("UPDATE meta SET data = x'93' WHERE name = 'windows'")
-    file.close()
     for _ in range(2):  # until something is saved, it is still so
         stream = Stream(plan, path, LATE)
         assert stream.store.begun_anew

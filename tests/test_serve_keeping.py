@@ -6,6 +6,7 @@ import shlex
 import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_what_another_version_held_back_is_told_and_holds_nothing_up(
     judge.take(1, arrivals([b"a line"], 0))
     judge.keep()
     judge.close()
-    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db, db:
         held = msgspec.msgpack.encode({"a": 1})
         decoder = pickle.dumps(("0.0.1", Decoder)).replace(b"Decoder", b"Encoder")
         for other in ((held, "held"), (decoder, "decoder")):

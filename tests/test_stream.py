@@ -4,6 +4,7 @@ import gzip
 import random
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_restarts_crashes_and_groups_on_disk_change_nothing(tmp_path: Path, seed
     assert sum(stream.store.state.spilled.values()) > 1000
     stream.save()
     stream.close()
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         assert file.execute("SELECT count(*) FROM pages").fetchone() == (0,)
     file.close()
 

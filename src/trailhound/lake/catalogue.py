@@ -6,6 +6,7 @@ disk before it is answered ("Atomic Commit In SQLite").
 """
 
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,8 @@ class Catalogue:
             raise TrailhoundError(f"{folder} is no lake: it has no {FILE}")
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            # Who only reads a lake has nothing to end: its connection goes with it.
+            self._closing = weakref.finalize(self, self._db.close)
             if writing:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
@@ -116,7 +119,7 @@ class Catalogue:
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
+        self._closing()
 
     def _format(self) -> int:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()

@@ -1,12 +1,25 @@
 """The format of a file that outlives the program: a later one is refused, not misread."""
 
 import sqlite3
+import weakref
+from pathlib import Path
 
 from trailhound.model.errors import TrailhoundError
 
 
 class LaterFormat(TrailhoundError):
     """A file has a format that is not known yet."""
+
+
+def opened(owner: object, path: Path) -> sqlite3.Connection:
+    """Open an SQLite file, or make it; it is closed with its owner, whatever ends that.
+
+    Raises:
+        sqlite3.Error: that cannot be done.
+    """
+    file = sqlite3.connect(path, isolation_level=None)
+    weakref.finalize(owner, file.close)
+    return file
 
 
 def known_format(file: sqlite3.Connection, number: int, path: object) -> int:

@@ -24,7 +24,7 @@ from trailhound.engine.windows.streaming import TooLate
 from trailhound.engine.windows.timeline import AnyLine
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
-from trailhound.pipeline.formats import known_format, stamp
+from trailhound.pipeline.formats import known_format, opened, stamp
 from trailhound.pipeline.kept_events import dump_event, load_event
 from trailhound.pipeline.shelf import StoredPages
 
@@ -187,7 +187,7 @@ class WindowStore:
         self._plan = plan
         self._names = Names(plan)
         try:
-            self._file = sqlite3.connect(path, isolation_level=None)
+            self._file = opened(self, path)
             found = known_format(self._file, VERSION, path)
             self._file.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
             self._file.execute("BEGIN")

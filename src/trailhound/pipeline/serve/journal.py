@@ -5,12 +5,11 @@ leaves begun is read again with the same bounds, so that ledger and lake see the
 the same number, and know it.
 """
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from trailhound.pipeline.formats import known_format, stamp
+from trailhound.pipeline.formats import known_format, opened, stamp
 
 _FORMAT = 1
 _SCHEMA = """
@@ -60,7 +59,7 @@ class Journal:
             sqlite3.Error: that cannot be done.
             LaterFormat: a later Trailhound wrote it.
         """
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = opened(self, path)
         known_format(self._db, _FORMAT, path)
         self._db.execute("PRAGMA journal_mode = WAL")
         # What a power cut may take must have been taken from nowhere else yet.

@@ -16,8 +16,10 @@ from trailhound.engine.watch.senders import Scope
 from trailhound.engine.watch.watching import Watch
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.findings import Finding
+from trailhound.pipeline.formats import known_format, opened, stamp
 
 FILE = "watch.sqlite"
+_FORMAT = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scope (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -46,11 +48,13 @@ class Watcher:
             TrailhoundError: It cannot be made or read.
         """
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = opened(self, path)
+            known_format(self._db, _FORMAT, path)
             self._db.execute("PRAGMA journal_mode = WAL")
             # Losing the last of it to a power cut is seen below, and costs little.
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
+            stamp(self._db, _FORMAT)
             marks, scopes = _load(self._db)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise TrailhoundError(

@@ -5,10 +5,10 @@ Format: linux-audit documentation, "Audit Event Parsing" and "Field dictionary"
 functions decide what is quoted, what is hexadecimal and what is plain.
 """
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
 from trailhound.model.records import Payload
@@ -344,7 +344,8 @@ def syscall_name(arch: str, number: str) -> str:
 def socket_address(saddr: str) -> dict[str, str]:
     """Decode a `struct sockaddr` in hexadecimal to the names that ausearch gives its parts.
 
-    Either byte order. What is too short for its family yields the family alone.
+    Either byte order, addresses as `inet_ntop` writes them. What is too short for its family
+    yields the family alone.
     """
     raw = unhex(saddr)
     if raw is None or len(raw) < 2:
@@ -358,10 +359,10 @@ def socket_address(saddr: str) -> dict[str, str]:
         else:
             found["path"] = readable(path.split(b"\0", 1)[0])
     elif family == 2 and len(raw) >= 8:
-        found["laddr"] = str(ipaddress.IPv4Address(raw[4:8]))
+        found["laddr"] = inet_ntop(AF_INET, raw[4:8])
         found["lport"] = str(int.from_bytes(raw[2:4], "big"))
     elif family == 10 and len(raw) >= 24:
-        found["laddr"] = str(ipaddress.IPv6Address(raw[8:24]))
+        found["laddr"] = inet_ntop(AF_INET6, raw[8:24])
         found["lport"] = str(int.from_bytes(raw[2:4], "big"))
     elif family == 16 and len(raw) >= 12:
         found["nlnk-fam"] = "16"
