@@ -141,6 +141,17 @@ def any_of(tests: Sequence[Test]) -> Check:
     return check
 
 
+def on_text(tests: Sequence[Test]) -> Callable[[str], bool] | None:
+    """Compile tests of which one must pass, for values that are text; None where `any_of` will do.
+
+    Most rules compare a few fields with a few words.
+    """
+    cased = {test.value for test in tests if isinstance(test, Equals) and test.cased}
+    if len(cased) == len(tests) and all(isinstance(value, str) for value in cased):
+        return cased.__contains__
+    return None
+
+
 def _shape(test: Like) -> tuple[str, str] | None:
     match test.parts:
         case (Text(text), AnyRun()):
