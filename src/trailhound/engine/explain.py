@@ -97,7 +97,8 @@ class _Memory:
     def __init__(self, explained: Explainer, reads: tuple[Getter, ...]) -> None:
         self._explained = explained
         self._reads = reads
-        self._known: dict[Any, Explanation] = {}
+        self._known: dict[Any, tuple[Explanation, bool]] = {}
+        """Whether all of its values are text, beside it."""
         self._asked = self._missed = 0
 
     def explain(self, document: Any) -> Explanation:
@@ -106,19 +107,28 @@ class _Memory:
             self._known.clear()
             return self._explained(document)
         key = tuple([tuple(read(document)) for read in self._reads])
-        if sum(map(len, key)) > self._VALUES_LIMIT or not all(
-            map(_is_plain, chain.from_iterable(key))
-        ):
+        try:
+            found, is_text = self._known.get(key, (None, False))
+        except TypeError:  # an object among the values
             return self._explained(document)
-        self._asked += 1
-        found = self._known.get(key)
-        if found is None:
+        # Nothing but the same text is equal to a text; 1 is also equal to 1.0 and to true.
+        if found is not None and (is_text or self._is_kept(key)):
+            self._asked += 1
+            return found
+        found = self._explained(document)
+        if self._is_kept(key):
+            self._asked += 1
             self._missed += 1
-            found = self._explained(document)
             if len(self._known) >= self._LIMIT:
                 self._known.clear()
-            self._known[key] = found
+            is_text = not any(value.__class__ is int for value in chain.from_iterable(key))
+            self._known[key] = found, is_text
         return found
+
+    def _is_kept(self, key: tuple[tuple[Any, ...], ...]) -> bool:
+        return sum(map(len, key)) <= self._VALUES_LIMIT and all(
+            map(_is_plain, chain.from_iterable(key))
+        )
 
 
 def _is_plain(value: Any) -> bool:

@@ -62,31 +62,34 @@ def speaker(output: Output) -> Callable[[Any], Said]:
     Values come from attackers: what could pass for the words of the rule, or move a cursor, is
     escaped (`plain`), and values are cut at 512 characters, the text at 4,096.
     """
-    parts = [part.text if isinstance(part, Text) else _reader(part) for part in output.parts]
-    names = [part.name for part in output.parts if isinstance(part, Slot)]
-    names += [slot.name for slot in output.context]
+    form = "".join(
+        part.text.replace("%", "%%") if isinstance(part, Text) else "%s" for part in output.parts
+    )
+    slots = [part for part in output.parts if isinstance(part, Slot)]
+    readers = [_reader(slot) for slot in slots]
+    names = [slot.name for slot in (*slots, *output.context)]
     context = [_reader(slot) for slot in output.context]
     levels = [(entry.level, matcher(entry.when)) for entry in output.levels]
+    repeats = len(set(names)) < len(names)
 
     def say(document: Any) -> Said:
         known = _Filled.of(document)
         values: list[str] = []
-        words: list[str] = []
-        for part in parts:
-            if isinstance(part, str):
-                words.append(part)
-                continue
-            value = known.get(part)
+        for read in readers:
+            value = known.get(read)
             if value is None:
-                value = known[part] = part(document)
+                value = known[read] = read(document)
             values.append(value)
-            words.append(value)
-        text = "".join(words)
+        text = form % tuple(values)
         if len(text) > _TEXT_LIMIT:
             text = text[:_TEXT_LIMIT] + "…"
         values += [read(document) for read in context]
-        told = tuple(dict(zip(names, values, strict=True)).items())
-        return Said(text, told, _level(levels, document))
+        told = zip(names, values, strict=True)
+        return Said(
+            text,
+            tuple(dict(told).items() if repeats else told),
+            _level(levels, document) if levels else None,
+        )
 
     return say
 
@@ -134,9 +137,10 @@ def _own_reader(slot: Slot) -> Callable[[Any], str]:
                 found = values(document) if holds is None or holds(document) else []
             except GaveUp:
                 continue
+            if found and not slot.listed:
+                return plain(json_text(found[0]))
             if found:
-                shown = [plain(json_text(value)) for value in found]
-                return f"({','.join(shown)})" if slot.listed else shown[0]
+                return f"({','.join([plain(json_text(value)) for value in found])})"
         return ABSENT
 
     return read

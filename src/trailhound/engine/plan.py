@@ -28,6 +28,7 @@ from trailhound.rules.ir import (
 )
 
 _CHOICES_LIMIT = 10_000
+_NOTHING_SAID = Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class Plan:
         """Return what the rule at an index says of a document it matched, in its own words."""
         output = self.rules[rule].output
         if output is None:
-            return Said()
+            return _NOTHING_SAID
         compiled = self._speakers.get(rule)
         if compiled is None:
             compiled = self._speakers[rule] = speaker(output)
