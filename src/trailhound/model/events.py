@@ -122,7 +122,7 @@ class Event:
         self._uid: str | None = None
         self.written: bytes | None = None
         """The document as `orjson.dumps` writes it, where whoever read it knows that."""
-        self.told: dict[str, str] = {}
+        self.told: dict[str, Any] = {}
         """What an outlet wrote of it, by the name of the form: many findings may be about one
         event."""
 

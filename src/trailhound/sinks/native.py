@@ -34,7 +34,7 @@ def finding_json(finding: Finding) -> str:
         "change": finding.change,
         "message": finding.message,
         "values": dict(finding.values),
-        "explanation": _explanation(finding.explanation),
+        "explanation": finding.explanation and explanation_fragment(finding.explanation),
     }
     events = ",".join(
         [
@@ -203,9 +203,8 @@ def _rule(rule: RuleInfo) -> str:
     )
 
 
-def _explanation(node: Explanation | None) -> Any:
-    if node is None:
-        return None
+def explanation_fragment(node: Explanation) -> Any:
+    """Return an explanation tree written, to be set into a document."""
     # The engine gives the same explanation again where an event is like one before.
     known = _EXPLAINED.get(id(node))
     if known is None or known[0] is not node:

@@ -5,18 +5,28 @@ profile `host`, which puts the actor of a finding at its top level. Nothing depr
 used, and every attribute exists with the same meaning in 1.6 to 1.8.
 """
 
-from typing import Any, TextIO
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TextIO
 
 from trailhound import __version__
 from trailhound.model.events import Envelope, Event
-from trailhound.model.findings import Finding, Status
+from trailhound.model.findings import Finding, RuleInfo, Status
 from trailhound.model.totals import Totals
 from trailhound.sinks.attack import attack_of
 from trailhound.sinks.contract import Sink, SinkOptions
 from trailhound.sinks.encode import fragment, json_text
-from trailhound.sinks.evidence import beginning, document_text, fits
-from trailhound.sinks.native import explanation_document, proofs_document
-from trailhound.sinks.ocsf_evidence import actor, device, evidence, observables, pruned, resource
+from trailhound.sinks.evidence import DOCUMENTS_SHOWN, beginning, document_text, fits
+from trailhound.sinks.native import explanation_fragment, proofs_document
+from trailhound.sinks.ocsf_evidence import (
+    actor,
+    device,
+    evidence,
+    observables,
+    pruned,
+    resource,
+    saying,
+)
 from trailhound.sinks.wording import deed, group_text, is_window, subject, who
 
 SCHEMA_VERSION = "1.5.0"
@@ -27,9 +37,21 @@ DETECTION_FINDING = 2004
 
 _RULE_ANALYTIC = 1
 _ACTIVITIES = {
-    Status.NEW: (1, "Create"),
-    Status.AMENDED: (2, "Update"),
-    Status.WITHDRAWN: (3, "Close"),
+    status: {
+        "activity_id": activity_id,
+        "activity_name": activity,
+        "category_uid": 2,
+        "category_name": "Findings",
+        "class_uid": DETECTION_FINDING,
+        "class_name": "Detection Finding",
+        "type_uid": DETECTION_FINDING * 100 + activity_id,
+        "type_name": f"Detection Finding: {activity}",
+    }
+    for status, activity_id, activity in (
+        (Status.NEW, 1, "Create"),
+        (Status.AMENDED, 2, "Update"),
+        (Status.WITHDRAWN, 3, "Close"),
+    )
 }
 _STATUSES = {
     Status.NEW: (1, "New"),
@@ -37,6 +59,7 @@ _STATUSES = {
     # "Suppressed" would say that a person looked; nobody need look any more.
     Status.WITHDRAWN: (4, "Resolved"),
 }
+_PRODUCT = {"name": "Trailhound", "vendor_name": "Trailhound", "version": __version__}
 _ATTACK_URL = "https://attack.mitre.org"
 
 
@@ -67,23 +90,49 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
     """
     rule = finding.rule
     envelope = subject(finding)
-    explanation = explanation_document(finding.explanation)
-    activity_id, activity = _ACTIVITIES[finding.status]
+    of_rule = _of_rule(rule)
+    of_events = _of_events(finding.events, envelope)
+    start, end = _known_ms(finding.start_ns), _known_ms(finding.time_ns)
+    sources = sorted({event.source for event in finding.events if event.source})
+    metadata = {
+        "version": SCHEMA_VERSION,
+        "uid": finding.uid,
+        "profiles": ["host"],
+        "product": _PRODUCT,
+        "log_name": ", ".join(sources),
+        "labels": of_rule.labels,
+    }
+    info = {
+        "uid": finding.uid,
+        "title": rule.title or rule.uid,
+        "desc": rule.description,
+        "types": [f"{rule.dialect} rule", *(["correlation"] if is_window(finding) else [])],
+        "analytic": of_rule.analytic,
+        "attacks": of_rule.attacks,
+        "data_sources": sources,
+        "created_time": _known_ms(created_ns or 0),
+        "first_seen_time": start,
+        "last_seen_time": end,
+        "related_events": of_events.related,
+        "related_events_count": finding.event_count,
+    }
+    unmapped = {
+        "reason": finding.reason,
+        "revision": finding.revision or None,
+        "values": finding.values and fragment(json_text(dict(finding.values))),
+        "group": finding.group and fragment(json_text(dict(finding.group))),
+        "explanation": finding.explanation and explanation_fragment(finding.explanation),
+        "proofs": finding.proofs and fragment(json_text(proofs_document(finding.proofs))),
+        "raw_data_truncated": of_events.truncated,
+        "rule": of_rule.rule,
+    }
     status_id, status = _STATUSES[finding.status]
-    raw = document_text(finding.events[-1]) if finding.events else ""
-    return pruned(
+    return saying(
         {
-            "activity_id": activity_id,
-            "activity_name": activity,
-            "category_uid": 2,
-            "category_name": "Findings",
-            "class_uid": DETECTION_FINDING,
-            "class_name": "Detection Finding",
-            "type_uid": DETECTION_FINDING * 100 + activity_id,
-            "type_name": f"Detection Finding: {activity}",
+            **_ACTIVITIES[finding.status],
             "time": _ms(finding.time_ns),
-            "start_time": _known_ms(finding.start_ns),
-            "end_time": _known_ms(finding.time_ns),
+            "start_time": start,
+            "end_time": end,
             "severity_id": int(rule.level),
             "severity": rule.level.label.capitalize(),
             "status_id": status_id,
@@ -91,78 +140,114 @@ def detection_finding(finding: Finding, created_ns: int | None = None) -> dict[s
             "status_detail": finding.change,
             "count": finding.event_count,
             "message": _message(finding, envelope),
-            "metadata": _metadata(finding),
-            "finding_info": _finding_info(finding, created_ns),
-            "actor": actor(envelope),
-            "device": device(envelope),
-            "evidences": [evidence(event, index) for index, event in enumerate(finding.events)],
-            "resources": _resources(finding.events),
-            "observables": observables(finding.events),
-            "raw_data": raw if fits(raw) else beginning(raw),
-            "raw_data_size": len(raw.encode()),
-            "unmapped": {
-                "reason": finding.reason,
-                "revision": finding.revision or None,
-                "values": fragment(json_text(dict(finding.values))) if finding.values else None,
-                "group": fragment(json_text(dict(finding.group))) if finding.group else None,
-                "explanation": explanation and fragment(json_text(explanation)),
-                "proofs": finding.proofs and fragment(json_text(proofs_document(finding.proofs))),
-                "raw_data_truncated": None if fits(raw) else True,
-                "rule": {
-                    "dialect": rule.dialect,
-                    "path": rule.path,
-                    "line": rule.line,
-                    "status": rule.status,
-                    "author": rule.author,
-                    "references": rule.references,
-                    "false_positives": rule.false_positives,
-                },
-            },
+            "metadata": saying(metadata),
+            "finding_info": saying(info),
+            **of_events.members,
+            "unmapped": saying(unmapped),
         }
     )
 
 
-def _metadata(finding: Finding) -> dict[str, Any]:
-    return {
-        "version": SCHEMA_VERSION,
-        "uid": finding.uid,
-        "profiles": ["host"],
-        "product": {"name": "Trailhound", "vendor_name": "Trailhound", "version": __version__},
-        "log_name": ", ".join(sorted({event.source for event in finding.events})),
-        "labels": list(finding.rule.tags),
+class _OfRule(NamedTuple):
+    """What follows from the rule alone, written; None where there is nothing to say."""
+
+    labels: Any
+    analytic: Any
+    attacks: Any
+    rule: Any
+
+
+@lru_cache(maxsize=1024)
+def _of_rule(rule: RuleInfo) -> _OfRule:
+    analytic = {
+        "name": rule.title,
+        "uid": rule.uid,
+        "type_id": _RULE_ANALYTIC,
+        "type": "Rule",
+        "category": rule.dialect,
     }
-
-
-def _finding_info(finding: Finding, created_ns: int | None) -> dict[str, Any]:
-    rule = finding.rule
-    return {
-        "uid": finding.uid,
-        "title": rule.title or rule.uid,
-        "desc": rule.description,
-        "types": [f"{rule.dialect} rule", *(["correlation"] if is_window(finding) else [])],
-        "analytic": {
-            "name": rule.title,
-            "uid": rule.uid,
-            "type_id": _RULE_ANALYTIC,
-            "type": "Rule",
-            "category": rule.dialect,
-        },
-        "attacks": _attacks(finding),
-        "data_sources": sorted({event.source for event in finding.events}),
-        "created_time": _known_ms(created_ns or 0),
-        "first_seen_time": _known_ms(finding.start_ns),
-        "last_seen_time": _known_ms(finding.time_ns),
-        "related_events": [_related(event) for event in finding.events],
-        "related_events_count": finding.event_count,
+    of_its_own = {
+        "dialect": rule.dialect,
+        "path": rule.path,
+        "line": rule.line,
+        "status": rule.status,
+        "author": rule.author,
+        "references": rule.references,
+        "false_positives": rule.false_positives,
     }
+    labels = [tag for tag in rule.tags if tag]
+    parts = (labels, pruned(analytic), _attacks(rule.tags), pruned(of_its_own))
+    return _OfRule(*map(_written, parts))
 
 
-def _attacks(finding: Finding) -> list[dict[str, Any]]:
+class _OfEvents(NamedTuple):
+    """What follows from the events alone, written."""
+
+    members: dict[str, Any]
+    related: Any
+    truncated: bool | None
+
+
+def _of_events(events: tuple[Event, ...], envelope: Envelope) -> _OfEvents:
+    """Return it; of one event it is kept, for there may be more findings about that."""
+    if len(events) == 1 and "ocsf" in events[0].told:
+        return events[0].told["ocsf"]  # type: ignore[no-any-return]
+    raw = document_text(events[-1]) if events else ""
+    whole = fits(raw)
+    members = {
+        "actor": _written(actor(envelope)),
+        "device": _written(device(envelope)),
+        "evidences": _listed([_evidence(event, index) for index, event in enumerate(events)]),
+        "resources": _written(_resources(events)),
+        "observables": _written(observables(events)),
+        "raw_data": _written(raw if whole else beginning(raw)),
+        "raw_data_size": len(raw.encode()),
+    }
+    related = _listed([_related(event) for event in events])
+    found = _OfEvents(members, related, None if whole else True)
+    if len(events) == 1:
+        events[0].told["ocsf"] = found
+    return found
+
+
+def _evidence(event: Event, index: int) -> str:
+    form = "evidence" if index < DOCUMENTS_SHOWN else "evidence, as a place"
+    told: str | None = event.told.get(form)
+    if told is None:
+        told = event.told[form] = json_text(evidence(event, index))
+    return told
+
+
+def _related(event: Event) -> str:
+    told: str | None = event.told.get("related")
+    if told is None:
+        envelope = event.envelope
+        related = {
+            "uid": event.uid,
+            "type": event.source,
+            "type_uid": envelope.class_uid * 100 + envelope.activity_id,
+            "desc": deed(envelope),
+            "first_seen_time": _known_ms(envelope.time_ns),
+        }
+        told = event.told["related"] = json_text(saying(related))
+    return told
+
+
+def _listed(items: Sequence[str]) -> Any:
+    return fragment(f"[{','.join(items)}]") if items else None
+
+
+def _written(value: Any) -> Any:
+    """Return a value as JSON that is set into a document as it is; None where it is empty."""
+    return fragment(json_text(value)) if value else None
+
+
+def _attacks(tags: Sequence[str]) -> list[dict[str, Any]]:
     """Techniques with the tactic, where the tags name just one; else tactics by themselves.
 
     Tags are a flat list, so of two tactics it is not said which one a technique serves.
     """
-    attack = attack_of(finding.rule.tags)
+    attack = attack_of(tags)
     tactics = [
         {"uid": one.uid, "name": one.name, "src_url": f"{_ATTACK_URL}/tactics/{one.uid}/"}
         for one in attack.tactics
@@ -175,22 +260,11 @@ def _attacks(finding: Finding) -> list[dict[str, Any]]:
         if sub:
             entry["sub_technique"] = _technique(technique)
         entries.append(entry)
-    return [{**entry, "version": attack.version} for entry in entries]
+    return [pruned({**entry, "version": attack.version}) for entry in entries]
 
 
 def _technique(uid: str) -> dict[str, str]:
     return {"uid": uid, "src_url": f"{_ATTACK_URL}/techniques/{uid.replace('.', '/')}/"}
-
-
-def _related(event: Event) -> dict[str, Any]:
-    envelope = event.envelope
-    return {
-        "uid": event.uid,
-        "type": event.source,
-        "type_uid": envelope.class_uid * 100 + envelope.activity_id,
-        "desc": deed(envelope),
-        "first_seen_time": _known_ms(envelope.time_ns),
-    }
 
 
 def _resources(events: tuple[Event, ...]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """OCSF objects of one event: from the envelope alone, whatever the source (OCSF 1.5.0)."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -30,41 +31,43 @@ def evidence(event: Event, index: int) -> dict[str, Any]:
     and the document.
     """
     envelope = event.envelope
-    return {
-        "uid": event.uid,
-        "name": event.source,
-        "actor": actor(envelope),
-        "src_endpoint": endpoint(envelope),
-        "api": _api(envelope),
-        "process": _process(event),
-        "http_request": {"user_agent": envelope.user_agent},
-        "device": device(envelope),
-        "resources": [resource(envelope)],
-        "data": {
-            "origins": [origin_document(origin) for origin in event.origins],
-            "invoked_by": envelope.invoked_by,
-            "notes": list(event.notes),
-            **(document_fields(event) if index < DOCUMENTS_SHOWN else {}),
-        },
+    data = {
+        "origins": [origin_document(origin) for origin in event.origins],
+        "invoked_by": envelope.invoked_by,
+        "notes": [note for note in event.notes if note],
+        **(document_fields(event) if index < DOCUMENTS_SHOWN else {}),
     }
+    done_to = resource(envelope)
+    return saying(
+        {
+            "uid": event.uid,
+            "name": event.source,
+            "actor": actor(envelope),
+            "src_endpoint": endpoint(envelope),
+            "api": _api(envelope),
+            "process": _process(event),
+            "http_request": saying({"user_agent": envelope.user_agent}),
+            "device": device(envelope),
+            "resources": [done_to] if done_to else None,
+            "data": saying(data),
+        }
+    )
 
 
 def actor(envelope: Envelope) -> dict[str, Any]:
     """Return who acted, empty where the event names nobody."""
-    return pruned(
-        {
-            "user": {
+    user = None
+    if envelope.actor_name or envelope.actor_uid:
+        user = saying(
+            {
                 "name": envelope.actor_name,
                 "uid": envelope.actor_uid,
                 "type": envelope.actor_type,
                 "type_id": 99 if envelope.actor_type else None,
                 "groups": [{"name": group} for group in envelope.actor_groups if group],
             }
-            if envelope.actor_name or envelope.actor_uid
-            else None,
-            "session": {"uid": envelope.session_uid},
-        }
-    )
+        )
+    return saying({"user": user, "session": saying({"uid": envelope.session_uid})})
 
 
 def device(envelope: Envelope) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def resource(envelope: Envelope) -> dict[str, Any]:
     """Return what it was done to, empty where the event names nothing."""
     if not target(envelope):
         return {}
-    return pruned(
+    return saying(
         {
             "name": envelope.target_name or envelope.target_type or envelope.target_namespace,
             "type": envelope.target_type,
@@ -117,11 +120,21 @@ def observables(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 def is_ip(text: str) -> bool:
     """Whether text is an IPv4 or IPv6 address as OCSF's `ip_t` takes it."""
+    return len(text) <= _IP_LENGTH_LIMIT and _is_address(text)
+
+
+@lru_cache(maxsize=4096)  # the same machines call again and again
+def _is_address(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
         return False
-    return len(text) <= _IP_LENGTH_LIMIT
+    return True
+
+
+def saying(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document as `pruned` does, whose values say something or are empty themselves."""
+    return {key: value for key, value in document.items() if value or value == 0}
 
 
 def pruned(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,15 +157,18 @@ def _api(envelope: Envelope) -> dict[str, Any] | None:
     failed = envelope.outcome == Outcome.FAILURE
     code = int(detail) if detail.isascii() and detail.isdigit() and len(detail) < 9 else None
     words = detail if code is None else ""
-    return {
-        "operation": envelope.action,
-        "request": {"uid": envelope.request_uid} if envelope.request_uid else None,
-        "response": {
-            "code": code,
-            "error": words if failed else "",
-            "message": "" if failed else words,
-        },
+    response = {
+        "code": code,
+        "error": words if failed else "",
+        "message": "" if failed else words,
     }
+    return saying(
+        {
+            "operation": envelope.action,
+            "request": saying({"uid": envelope.request_uid}),
+            "response": saying(response),
+        }
+    )
 
 
 def _process(event: Event) -> dict[str, Any] | None:
@@ -160,7 +176,7 @@ def _process(event: Event) -> dict[str, Any] | None:
     envelope = event.envelope
     if envelope.class_uid != _PROCESS_ACTIVITY:
         return None
-    return {"uid": event.uid, "name": envelope.target_name}
+    return saying({"uid": event.uid, "name": envelope.target_name})
 
 
 def _pruned(value: Any) -> Any:
