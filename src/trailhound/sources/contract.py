@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from trailhound.model.events import Envelope, Event
+from trailhound.model.events import Event
 from trailhound.model.logsource import FieldInfo, Route
 from trailhound.model.records import ParseFailure, Payload
 from trailhound.model.spelling import Spelling
@@ -150,8 +150,8 @@ class Part:
     names: tuple[str, ...]
     """Fields of the envelope."""
     reads: tuple[Path, ...]
-    describe: Callable[[Mapping[str, Any]], Envelope]
-    """Gives the envelope of a document that holds nothing but what is read."""
+    describe: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    """Gives their values, in their order, for a document that holds nothing but what is read."""
 
 
 @dataclass(frozen=True, slots=True)

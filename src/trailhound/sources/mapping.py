@@ -94,8 +94,7 @@ def _typed(name: str, value: Any) -> Any:
     if name == "outcome":
         return value if isinstance(value, Outcome) else Outcome.UNKNOWN
     if name == "actor_groups":
-        listed = value if isinstance(value, list | tuple) else [value]
-        return tuple(_text(item) for item in listed)
+        return as_texts(value)
     return _text(value)
 
 
@@ -171,6 +170,20 @@ def _second_ns(text: str) -> int | None:
 def is_time_ns(value: int) -> bool:
     """Whether nanoseconds since 1970 fit 64 bits: the years 1677 to 2262."""
     return -(1 << 63) <= value < 1 << 63
+
+
+def as_text(value: Any) -> str:
+    """Return a value as a text of an envelope, cut at 4096 characters; of none, the empty one."""
+    if value.__class__ is str and len(value) <= _TEXT_LIMIT:
+        return value
+    return "" if value is None else _text(value)
+
+
+def as_texts(value: Any) -> tuple[str, ...]:
+    """Return a list, or a value by itself, as texts of an envelope."""
+    if value is None or value == "":
+        return ()
+    return tuple(map(_text, value if isinstance(value, list | tuple) else (value,)))
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from trailhound.model.records import Origin, ParseFailure
 from trailhound.sources.mapping import is_time_ns
 
 _TEXT_LIMIT = 4096
+_NOTHING: Mapping[str, Any] = {}
 
 
 def text(value: object) -> str | None:
@@ -38,7 +39,9 @@ def below(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the object at `name`; an empty one where something else or nothing stands."""
     value = document.get(name)
     # Asking a class that others may register with takes ten times as long.
-    return value if isinstance(value, dict | Mapping) else {}
+    if isinstance(value, dict):
+        return value
+    return value if value is not None and isinstance(value, Mapping) else _NOTHING
 
 
 def reach(value: Any, path: str) -> Any:
@@ -46,7 +49,7 @@ def reach(value: Any, path: str) -> Any:
     for step in path.split("."):
         if isinstance(value, list):
             value = value[0] if value else None
-        if isinstance(value, dict | Mapping):
+        if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - as above
             value = value.get(step)
         else:
             return None

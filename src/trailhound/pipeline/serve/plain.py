@@ -325,8 +325,8 @@ class _Remembered:
 
     def _described(self, values: Any) -> tuple[Any, ...]:
         reads = self._part.reads
-        envelope = self._part.describe(_document(reads, values if len(reads) > 1 else (values,)))
-        return tuple(column_value(getattr(envelope, name)) for name in self.names)
+        told = self._part.describe(_document(reads, values if len(reads) > 1 else (values,)))
+        return tuple(map(column_value, told))
 
 
 def _length(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""The OCSF envelope of a CloudTrail record: class, activity, outcome, and the rest by a table.
+"""The OCSF envelope of a CloudTrail record.
 
 Semantics: AWS CloudTrail User Guide, "CloudTrail record contents for management, data, and
 network activity events" (eventVersion 1.11), "AWS Management Console sign-in events" and
@@ -15,7 +15,7 @@ from typing import Any
 from trailhound.model.events import Envelope, Outcome
 from trailhound.sources.cloudtrail.identity import actor_name, actor_uid, invoked_by, src_ip
 from trailhound.sources.cloudtrail.target import target
-from trailhound.sources.mapping import EnvelopeMap, reader, time_ns_of
+from trailhound.sources.mapping import as_text, reader, time_ns_of
 from trailhound.sources.members import below, first_text, text
 
 INSIGHT = "AwsCloudTrailInsight"
@@ -74,13 +74,13 @@ def _class_uid(document: Mapping[str, Any]) -> int:
     return _API_ACTIVITY if _sign_in(document) is None else _AUTHENTICATION
 
 
-def _activity_id(document: Mapping[str, Any]) -> int | None:
+def _activity_id(document: Mapping[str, Any]) -> int:
     if document.get("eventType") == INSIGHT:
         state = first_text(_INSIGHT_STATES, document)
         return 3 if state == "End" else 1  # of a detection finding: closed, created
     name = document.get("eventName")
     if not isinstance(name, str) or not name:
-        return None
+        return 0
     if (activity := _sign_in(document)) is not None:
         return activity
     return _activity_of(name[:128])
@@ -92,79 +92,74 @@ def _activity_of(name: str) -> int:
     return _VERBS.get(word[1].capitalize(), _OTHER) if word else _OTHER
 
 
-def _outcome(document: Mapping[str, Any]) -> Outcome:
-    if _error(document) is not None:
-        return Outcome.FAILURE
-    verdict = _verdict(document)
-    if verdict == "success":
-        return Outcome.SUCCESS
-    if verdict in ("failure", "failed"):
-        return Outcome.FAILURE
-    # Only a call is known to have gone well because it reports no error.
-    called = document.get("eventName") and document.get("eventType") in _CALLS
-    return Outcome.SUCCESS if called else Outcome.UNKNOWN
-
-
-def _error(document: Mapping[str, Any]) -> Any:
-    for name in ("errorCode", "errorMessage"):
-        value = document.get(name)
-        if value is not None and value != "":
-            return value
-    return text(_answered_error(document))
-
-
-def _verdict(document: Mapping[str, Any]) -> str | None:
-    """What a sign-in event says of itself: `responseElements: {ConsoleLogin: Failure}`."""
+def _end(document: Mapping[str, Any]) -> tuple[Outcome, str]:
+    """Return the outcome, and what it says of itself."""
+    if error := as_text(document.get("errorCode")) or as_text(document.get("errorMessage")):
+        return Outcome.FAILURE, error
+    answer = below(document, "responseElements")
+    answered = answer.get("errorCode")
+    if text(answered) is not None:
+        return Outcome.FAILURE, as_text(answered)
     name = document.get("eventName")
-    if not isinstance(name, str):
-        return None
-    for part in ("responseElements", "serviceEventDetails"):
-        value = below(document, part).get(name)
-        if isinstance(value, str):
-            return value[:16].lower()
+    verdict = _verdict(name, answer, below(document, "serviceEventDetails"))
+    if verdict in ("failure", "failed"):
+        return Outcome.FAILURE, as_text(answered)
+    # Only a call is known to have gone well because it reports no error.
+    known = verdict == "success" or (name and document.get("eventType") in _CALLS)
+    return Outcome.SUCCESS if known else Outcome.UNKNOWN, as_text(answered)
+
+
+def _verdict(name: object, *told: Mapping[str, Any]) -> str | None:
+    """What a sign-in event says of itself: `responseElements: {ConsoleLogin: Failure}`."""
+    if isinstance(name, str):
+        for part in told:
+            if isinstance(said := part.get(name), str):
+                return said[:16].lower()
     return None
 
 
-def _device(document: Mapping[str, Any]) -> str | None:
-    account = first_text(_ACCOUNTS, document)
+def _device(document: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    account = text(document.get("recipientAccountId")) or text(identity.get("accountId"))
     region = text(document.get("awsRegion"))
-    return "/".join(part for part in (account, region) if part) or None
+    return f"{account}/{region}" if account and region else account or region or ""
+
+
+def _insight(document: Mapping[str, Any]) -> str:
+    """What kind of call an Insights event is about."""
+    told = below(document, "insightDetails").get("insightType")
+    return as_text(told) or as_text(document.get("insightType"))
 
 
 _INSIGHT_STATES = (reader("insightDetails.state"), reader("insightState"))
 _CALLS = (None, "AwsApiCall", "AwsConsoleAction", "AwsVpceEvent")
-_ACCOUNTS = (reader("recipientAccountId"), reader("userIdentity.accountId"))
-_answered_error = reader("responseElements.errorCode")
-_ENVELOPE = EnvelopeMap(
-    {
-        "time_ns": (lambda document: time_ns_of(document.get("eventTime")),),
-        "class_uid": (_class_uid,),
-        "activity_id": (_activity_id,),
-        "action": ("eventName", "insightDetails.insightType", "insightType"),
-        "actor_uid": (actor_uid,),
-        "actor_type": ("userIdentity.type",),
-        "session_uid": ("userIdentity.accessKeyId", "userIdentity.credentialId"),
-        "outcome": (_outcome,),
-        "outcome_detail": ("errorCode", "errorMessage", "responseElements.errorCode"),
-        "src_ip": (src_ip,),
-        "user_agent": ("userAgent",),
-        "device": (_device,),
-        "request_uid": ("eventID",),
-    }
-)
 
 
 def describe(document: Mapping[str, Any]) -> Envelope:
-    """Return the OCSF envelope of a CloudTrail record. Total."""
+    """Return the OCSF envelope of a CloudTrail record.
+
+    Total, as an `EnvelopeMap` is; written out, for it is asked of many findings.
+    """
     at = target(document)
-    actor = actor_name(document)
-    return _ENVELOPE(
-        document,
-        {
-            "actor_name": actor,
-            "invoked_by": invoked_by(document, actor),
-            "target_name": at.name,
-            "target_type": at.type,
-            "target_namespace": at.account,
-        },
+    identity = below(document, "userIdentity")
+    actor = actor_name(identity)
+    outcome, outcome_detail = _end(document)
+    return Envelope(
+        time_ns=time_ns_of(document.get("eventTime")) or 0,
+        class_uid=_class_uid(document),
+        activity_id=_activity_id(document),
+        action=as_text(document.get("eventName")) or _insight(document),
+        actor_name=as_text(actor),
+        actor_uid=as_text(actor_uid(identity)),
+        actor_type=as_text(identity.get("type")),
+        invoked_by=as_text(invoked_by(document, identity, actor)),
+        session_uid=as_text(identity.get("accessKeyId")) or as_text(identity.get("credentialId")),
+        target_type=as_text(at.type),
+        target_name=as_text(at.name),
+        target_namespace=as_text(at.account),
+        outcome=outcome,
+        outcome_detail=outcome_detail,
+        src_ip=as_text(src_ip(document)),
+        user_agent=as_text(document.get("userAgent")),
+        device=as_text(_device(document, identity)),
+        request_uid=as_text(document.get("eventID")),
     )

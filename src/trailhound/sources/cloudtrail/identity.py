@@ -11,34 +11,40 @@ from trailhound.sources.mapping import Getter, reader, value_at
 from trailhound.sources.members import below, first_text, is_ip, text
 
 
-def actor_name(document: Mapping[str, Any]) -> str | None:
+def actor_name(identity: Mapping[str, Any]) -> str | None:
     """Return the name of the principal: `anna`, `role/session`, `root`, a service, an account."""
-    identity = below(document, "userIdentity")
     kind = identity.get("type")
     readers = _READERS.get(kind) if isinstance(kind, str) else None
     return first_text(readers or _READERS[""], identity)
 
 
-def actor_uid(document: Mapping[str, Any]) -> str | None:
+def actor_uid(identity: Mapping[str, Any]) -> str | None:
     """Return the principal's ARN, else its id; the account only where that is the actor."""
-    identity = below(document, "userIdentity")
     return first_text(_UIDS[identity.get("type") == "AWSAccount"], identity)
 
 
-def invoked_by(document: Mapping[str, Any], actor: str | None) -> str | None:
+def invoked_by(
+    document: Mapping[str, Any], identity: Mapping[str, Any], actor: str | None
+) -> str | None:
     """Return who stands behind the actor: a person if named, else the role, else the service.
 
     Args:
         document: the record.
-        actor: `actor_name` of it.
+        identity: its `userIdentity`.
+        actor: `actor_name` of that.
     """
-    identity = below(document, "userIdentity")
-    themselves = {actor}
-    if identity.get("type") == "IdentityCenterUser":  # who acts and on whose behalf are one
-        themselves.add(text(value_at(identity, "onBehalfOf.userId")))
-    for read in _BEHIND:
-        found = text(read(identity))
-        if found is not None and found not in themselves:
+    session = below(identity, "sessionContext")
+    issuer = below(session, "sessionIssuer")
+    person = below(identity, "onBehalfOf").get("userId")
+    # Of an Identity Center user, who acts and on whose behalf are one.
+    same = text(person) if identity.get("type") == "IdentityCenterUser" else actor
+    themselves = (actor, same)
+    behind = (
+        *(session.get("sourceIdentity"), person, issuer.get("arn"), issuer.get("userName")),
+        identity.get("invokedBy"),
+    )
+    for value in behind:
+        if value is not None and (found := text(value)) is not None and found not in themselves:
             return found
     caller = text(document.get("sourceIPAddress")) or ""
     return caller if _is_service(caller) and caller not in themselves else None
@@ -96,16 +102,4 @@ _READERS = {
 _UIDS = tuple(
     tuple(map(reader, ("arn", "principalId", "onBehalfOf.userId", *last)))
     for last in ((), ("accountId",))
-)
-_BEHIND = tuple(
-    map(
-        reader,
-        (
-            "sessionContext.sourceIdentity",
-            "onBehalfOf.userId",
-            "sessionContext.sessionIssuer.arn",
-            "sessionContext.sessionIssuer.userName",
-            "invokedBy",
-        ),
-    )
 )

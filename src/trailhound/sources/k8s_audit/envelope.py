@@ -4,17 +4,17 @@ OCSF 1.5, class API Activity (6003). The actor is whom the request acted as; wit
 impersonation, who asked for it stands in `invoked_by`.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from trailhound.model.events import Envelope, Outcome
-from trailhound.sources.contract import Columns, Part, Path
+from trailhound.sources.contract import Columns, Part
 from trailhound.sources.k8s_audit.aks import row_as_audit_event
 from trailhound.sources.k8s_audit.gke import as_audit_event
-from trailhound.sources.mapping import EnvelopeFields, EnvelopeMap, time_ns_of, value_at
+from trailhound.sources.mapping import as_text, as_texts, time_ns_of, value_at
 
 _Document = Mapping[str, Any]
+_NOTHING: _Document = {}
 
 _API_ACTIVITY = 6003
 _CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
@@ -40,12 +40,7 @@ _LASTING = _CONNECTS | {"log"}
 """Requests that may go on for hours (`longRunningRequestCheck` of the API server): at their last
 stages, the time of the stage is when they ended."""
 _LAST_STAGES = ("ResponseComplete", "Panic")
-_TIMES = (
-    "stageTimestamp",
-    "requestReceivedTimestamp",
-    "timestamp",
-    "metadata.creationTimestamp",
-)
+_OTHER_TIMES = ("requestReceivedTimestamp", "timestamp", "metadata.creationTimestamp")
 _SESSION_KEYS = (
     "authentication.kubernetes.io/credential-id",
     "accessKeyId",
@@ -54,26 +49,57 @@ _SESSION_KEYS = (
 """Keys of `user.extra`: the token or certificate; on EKS the AWS key; the pod of a token."""
 
 
-def describe(document: _Document) -> Envelope:
-    """Return the envelope of an audit.k8s.io event."""
-    return _MAP(document)
+def describe(document: _Document, cluster: str = "") -> Envelope:
+    """Return the envelope of an audit.k8s.io event.
+
+    Total, as an `EnvelopeMap` is; written out, for it is asked of most findings there are.
+
+    Args:
+        document: the event.
+        cluster: where a wrapping says that it was recorded.
+    """
+    class_uid, activity_id = _deed(document)
+    actor_name, actor_uid, actor_type, actor_groups, invoked_by, session_uid = _who(document)
+    target_type, target_name = _target(document)
+    outcome, outcome_detail = _end(document)
+    (src_ip,) = _whence(document)
+    return Envelope(
+        time_ns=_time(document) or 0,
+        class_uid=class_uid,
+        activity_id=activity_id,
+        action=as_text(document.get("verb")),
+        actor_name=actor_name,
+        actor_uid=actor_uid,
+        actor_type=actor_type,
+        actor_groups=actor_groups,
+        invoked_by=invoked_by,
+        session_uid=session_uid,
+        target_type=target_type,
+        target_name=target_name,
+        target_namespace=as_text(_object(document, "objectRef").get("namespace")),
+        outcome=outcome,
+        outcome_detail=outcome_detail,
+        src_ip=src_ip,
+        user_agent=as_text(document.get("userAgent")),
+        device=as_text(cluster),
+        request_uid=as_text(document.get("auditID")),
+    )
 
 
 def describe_in(cluster: str, document: _Document) -> Envelope:
     """Return the envelope of an event that a wrapping says was recorded in a cluster."""
-    return _MAP(document, {"device": cluster})
+    return describe(document, cluster)
 
 
 def describe_gke(document: _Document) -> Envelope:
     """Return the envelope of a GKE log entry."""
     cluster = value_at(document, "resource.labels.cluster_name")
-    event = as_audit_event(document)
-    return describe_in(cluster, event) if isinstance(cluster, str) else describe(event)
+    return describe(as_audit_event(document), cluster if isinstance(cluster, str) else "")
 
 
 def describe_aks(cluster: str, document: _Document) -> Envelope:
     """Return the envelope of a row of an AKS table."""
-    return describe_in(cluster, row_as_audit_event(document))
+    return describe(row_as_audit_event(document), cluster)
 
 
 def has_time(document: _Document) -> bool:
@@ -88,161 +114,116 @@ def _time(document: _Document) -> int | None:
         begun_ns = time_ns_of(document.get("requestReceivedTimestamp"))
         if begun_ns is not None:
             return begun_ns
-    times = (time_ns_of(value_at(document, path)) for path in _TIMES)
+    at_ns = time_ns_of(document.get("stageTimestamp"))
+    if at_ns is not None:
+        return at_ns
+    times = (time_ns_of(value_at(document, path)) for path in _OTHER_TIMES)
     return next((time_ns for time_ns in times if time_ns is not None), None)
 
 
 def _lasts(document: _Document) -> bool:
-    if _text(document, "verb") in _LASTING_VERBS:
-        return True
-    return _text(document, "objectRef", "subresource").partition("/")[0] in _LASTING
+    return _text(document, "verb") in _LASTING_VERBS or _subresource(document) in _LASTING
 
 
-def _activity(document: _Document) -> int:
-    if _text(document, "objectRef", "subresource").partition("/")[0] in _CONNECTS:
-        return _OTHER
-    return _ACTIVITIES.get(_text(document, "verb"), _OTHER)
+def _object(document: _Document, name: str) -> _Document:
+    value = document.get(name)
+    return value if isinstance(value, dict) else _NOTHING
 
 
-def _text(document: _Document, outer: str, name: str = "") -> str:
-    value = document.get(outer)
-    if name:
-        value = value.get(name) if isinstance(value, dict) else None
+def _text(document: _Document, name: str) -> str:
+    value = document.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _actor(document: _Document) -> Any:
-    acted_as = document.get("impersonatedUser")
-    if isinstance(acted_as, dict):
-        name = acted_as.get("username")
-        if isinstance(name, str) and name:
-            return acted_as
-    return document.get("user")
+def _subresource(document: _Document) -> str:
+    """`exec`, also of `exec/x`, what a proxy is asked for."""
+    return _text(_object(document, "objectRef"), "subresource").partition("/")[0]
 
 
-def _of_actor(name: str) -> Callable[[_Document], Any]:
-    def read(document: _Document) -> Any:
-        actor = _actor(document)
-        return actor.get(name) if isinstance(actor, dict) else None
-
-    return read
+# Each of the following gives some fields of the envelope, in the order that `COLUMNS` says.
 
 
-def _invoked_by(document: _Document) -> Any:
-    user = document.get("user")
-    return value_at(user, "username") if _actor(document) is not user else None
+def _deed(document: _Document) -> tuple[int, int]:
+    if _subresource(document) in _CONNECTS:
+        return _API_ACTIVITY, _OTHER
+    return _API_ACTIVITY, _ACTIVITIES.get(_text(document, "verb"), _OTHER)
 
 
-_username = _of_actor("username")
+def _who(document: _Document) -> tuple[str, str, str, tuple[str, ...], str, str]:
+    user = _object(document, "user")
+    acted_as = _object(document, "impersonatedUser")
+    impersonates = bool(_text(acted_as, "username"))
+    actor = acted_as if impersonates else user
+    name = actor.get("username")
+    return (
+        as_text(name),
+        as_text(actor.get("uid")),
+        _actor_type(name) if isinstance(name, str) else "",
+        as_texts(actor.get("groups")),
+        as_text(user.get("username")) if impersonates else "",
+        _session(_object(user, "extra")),
+    )
 
 
-def _actor_type(document: _Document) -> str:
-    name = _username(document)
-    if not isinstance(name, str):
-        return ""
-    if name.startswith("system:serviceaccount:") or name.endswith(".gserviceaccount.com"):
+def _actor_type(name: str) -> str:
+    if name.startswith("system:"):
+        if name.startswith("system:serviceaccount:"):
+            return "serviceaccount"
+        if name.startswith("system:node:"):
+            return "node"
+    if name.endswith(".gserviceaccount.com"):
         return "serviceaccount"
-    if name.startswith("system:node:"):
-        return "node"
     if name.startswith("system:"):
         return "system"
     return "user" if name else ""
 
 
-def _session(document: _Document) -> Any:
-    extra = value_at(document, "user.extra")
-    if not isinstance(extra, Mapping):
-        return None
-    return next((found for key in _SESSION_KEYS if (found := _first(extra.get(key)))), None)
+def _session(extra: _Document) -> str:
+    if not extra:
+        return ""
+    return as_text(next((said for key in _SESSION_KEYS if (said := _first(extra.get(key)))), None))
 
 
 def _first(value: object) -> Any:
     return value[0] if isinstance(value, list) and value else None
 
 
-def _target_type(document: _Document) -> str | None:
-    resource, subresource = (
-        _text(document, "objectRef", name) for name in ("resource", "subresource")
-    )
+def _target(document: _Document) -> tuple[str, str]:
+    reference = _object(document, "objectRef")
+    resource, subresource = _text(reference, "resource"), _text(reference, "subresource")
+    uri = _text(document, "requestURI")
     if resource:
-        return f"{resource}/{subresource}" if subresource else resource
-    return "url" if _text(document, "requestURI") else None
+        kind = f"{resource}/{subresource}" if subresource else resource
+    else:
+        kind = "url" if uri else ""
+    name = as_text(reference.get("name"))
+    for answer in () if name else ("responseObject", "requestObject"):
+        name = name or as_text(_object(_object(document, answer), "metadata").get("name"))
+    return as_text(kind), name or ("" if resource else as_text(uri.partition("?")[0]))
 
 
-def _url(document: _Document) -> str | None:
-    if _text(document, "objectRef", "resource"):
-        return None
-    return _text(document, "requestURI").partition("?")[0]
+def _end(document: _Document) -> tuple[Outcome, str]:
+    status = _object(document, "responseStatus")
+    decision = _object(document, "annotations").get("authorization.k8s.io/decision")
+    code = _code(status.get("code"))
+    if decision == "forbid" or document.get("stage") == "Panic":
+        outcome = Outcome.FAILURE
+    elif code is None or not 100 <= code < 600:
+        outcome = Outcome.UNKNOWN
+    else:
+        outcome = Outcome.SUCCESS if code < 400 else Outcome.FAILURE
+    reason = as_text(status.get("reason"))
+    return outcome, reason or ("Forbidden" if decision == "forbid" else as_text(code))
 
 
-def _code(document: _Document) -> int | None:
-    code = value_at(document, "responseStatus.code")
+def _code(code: object) -> int | None:
     if isinstance(code, str) and code.isdecimal() and len(code) < 5:
         return int(code)
     return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
-def _decision(document: _Document) -> Any:
-    annotations = document.get("annotations")
-    if not isinstance(annotations, Mapping):
-        return None
-    return annotations.get("authorization.k8s.io/decision")
-
-
-def _outcome(document: _Document) -> Outcome:
-    if _decision(document) == "forbid" or document.get("stage") == "Panic":
-        return Outcome.FAILURE
-    code = _code(document)
-    if code is None or not 100 <= code < 600:
-        return Outcome.UNKNOWN
-    return Outcome.SUCCESS if code < 400 else Outcome.FAILURE
-
-
-def _outcome_detail(document: _Document) -> Any:
-    if _decision(document) == "forbid":
-        return "Forbidden"
-    return _code(document)
-
-
-_FIELDS: EnvelopeFields = {
-    "time_ns": (_time,),
-    "class_uid": (lambda _: _API_ACTIVITY,),
-    "activity_id": (_activity,),
-    "action": ("verb",),
-    "actor_name": (_username,),
-    "actor_uid": (_of_actor("uid"),),
-    "actor_type": (_actor_type,),
-    "actor_groups": (_of_actor("groups"),),
-    "invoked_by": (_invoked_by,),
-    "session_uid": (_session,),
-    "target_type": (_target_type,),
-    "target_name": (
-        "objectRef.name",
-        "responseObject.metadata.name",
-        "requestObject.metadata.name",
-        _url,
-    ),
-    "target_namespace": ("objectRef.namespace",),
-    "outcome": (_outcome,),
-    "outcome_detail": ("responseStatus.reason", _outcome_detail),
-    "src_ip": (lambda document: _first(document.get("sourceIPs")),),
-    "user_agent": ("userAgent",),
-    "request_uid": ("auditID",),
-}
-_MAP = EnvelopeMap(_FIELDS)
-
-
-_PARTS: dict[tuple[str, ...], EnvelopeMap] = {}
-
-
-def _part(names: tuple[str, ...], reads: tuple[Path, ...]) -> Part:
-    _PARTS[names] = EnvelopeMap({name: _FIELDS[name] for name in names})
-    return Part(names, reads, partial(_describe_part, names))
-
-
-def _describe_part(names: tuple[str, ...], document: _Document) -> Envelope:
-    # By name, so that a source can be sent between processes.
-    return _PARTS[names](document)
+def _whence(document: _Document) -> tuple[str]:
+    return (as_text(_first(document.get("sourceIPs"))),)
 
 
 def _time_from(
@@ -284,14 +265,19 @@ COLUMNS = Columns(
         "request_uid": ("auditID",),
     },
     parts=(
-        _part(("class_uid", "activity_id"), (_VERB, _SUBRESOURCE)),
-        _part(
+        Part(("class_uid", "activity_id"), (_VERB, _SUBRESOURCE), _deed),
+        Part(
             ("actor_name", "actor_uid", "actor_type", "actor_groups", "invoked_by", "session_uid"),
             (*_PEOPLE, *_GROUPS, *_SESSIONS),
+            _who,
         ),
-        _part(("target_type", "target_name"), (_RESOURCE, _SUBRESOURCE, _NAME, *_NAMES, _URI)),
-        _part(("outcome", "outcome_detail"), (_STAGE, _DECISION, _CODE, _REASON)),
-        _part(("src_ip",), (("sourceIPs",),)),
+        Part(
+            ("target_type", "target_name"),
+            (_RESOURCE, _SUBRESOURCE, _NAME, *_NAMES, _URI),
+            _target,
+        ),
+        Part(("outcome", "outcome_detail"), (_STAGE, _DECISION, _CODE, _REASON), _end),
+        Part(("src_ip",), (("sourceIPs",),), _whence),
     ),
     stage=_STAGE,
 )
