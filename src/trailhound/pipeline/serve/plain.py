@@ -28,6 +28,7 @@ from trailhound.model.records import Origin, Payload
 from trailhound.pipeline.prefilter import Alive
 from trailhound.pipeline.sieve import Sieve
 from trailhound.sources.contract import Columns, Part, Path, Source
+from trailhound.sources.document import without_go_escapes
 
 _REMEMBERED = 10_000
 _REMEMBERED_LENGTH = 1_000
@@ -37,7 +38,6 @@ _TEXT_LIMIT = 4096
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 """Type of a field that must not be there."""
 _INTEGER = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
-_GO_ESCAPES = ((b"\\u0026", b"&"), (b"\\u003c", b"<"), (b"\\u003e", b">"))
 
 
 class Plain(Struct):
@@ -115,7 +115,7 @@ class PlainReader:
             try:
                 document = loads(line)
                 text = dumps(document)
-                if text != line and text != _unescaped(line):
+                if text != line and text != without_go_escapes(line):
                     continue  # a repeated key, another spelling: read with care
                 if index in candidates and _may_match(candidates[index], document):
                     continue
@@ -384,10 +384,3 @@ class _Layout:
                 below = self._type(place, inner)
                 fields.append((name, below, below()))
         return msgspec.defstruct("Fields", fields, rename=rename, frozen=True, gc=False)
-
-
-def _unescaped(line: bytes) -> bytes:
-    if b"\\u00" in line:
-        for escape, character in _GO_ESCAPES:
-            line = line.replace(escape, character)
-    return line
