@@ -32,19 +32,28 @@ def moment(time_ns: int) -> datetime | None:
 @lru_cache(maxsize=64)  # a finding tells the time of one event in several places
 def rfc3339(time_ns: int) -> str | None:
     """Return a time as RFC 3339 in UTC with as many digits as it needs: none, 3, 6 or 9."""
-    when = moment(time_ns)
-    if when is None:
+    whole, fraction = divmod(time_ns, 1_000_000_000)
+    day, second = divmod(whole, 86_400)
+    date = _date(day) if time_ns else None
+    if date is None:
         return None
-    fraction = time_ns % 1_000_000_000
-    digits = f"{fraction:09d}"
+    minute, second = divmod(second, 60)
+    stamp = f"{date}T{minute // 60:02}:{minute % 60:02}:{second:02}"
     if fraction == 0:
-        digits = ""
-    elif fraction % 1_000_000 == 0:
-        digits = digits[:3]
-    elif fraction % 1_000 == 0:
-        digits = digits[:6]
-    stamp = when.replace(tzinfo=None).isoformat(timespec="seconds")
-    return f"{stamp}.{digits}Z" if digits else f"{stamp}Z"
+        return f"{stamp}Z"
+    if fraction % 1_000:
+        return f"{stamp}.{fraction:09}Z"
+    if fraction % 1_000_000:
+        return f"{stamp}.{fraction // 1_000:06}Z"
+    return f"{stamp}.{fraction // 1_000_000:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> str | None:
+    try:
+        return (_EPOCH + timedelta(days=day)).date().isoformat()
+    except OverflowError:
+        return None
 
 
 def duration(nanoseconds: int) -> str:
