@@ -142,9 +142,9 @@ def _is_clean(data: bytes, written: bytes) -> bool:
 
 
 def without_go_escapes(data: bytes) -> bytes:
-    """Return JSON text with `&`, `<` and `>` as they are, which Go's `encoding/json` escapes.
+    r"""Return JSON text with `&`, `<` and `>` as they are, which Go's `encoding/json` escapes.
 
-    A wrong replacement (of `\\\\u0026`, a backslash and five characters) leaves an escape that no
+    A wrong replacement (of `\\u0026`, a backslash and five characters) leaves an escape that no
     writer emits, so it can only fail to compare with what one wrote.
     """
     if b"\\u00" not in data:
