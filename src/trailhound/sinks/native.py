@@ -13,6 +13,7 @@ from trailhound.sinks.encode import fragment, json_text
 from trailhound.sinks.evidence import DOCUMENTS_SHOWN, document_fields, document_text, fits
 from trailhound.sinks.wording import rfc3339, source_ip, subject
 
+_OUTCOMES = {outcome: outcome.name.lower() for outcome in Outcome}
 _EXPLANATION_DEPTH_LIMIT = 60
 _EXPLAINED_LIMIT = 500
 _EXPLAINED: dict[int, tuple[Explanation, Any]] = {}
@@ -164,7 +165,7 @@ def origin_document(origin: Origin) -> dict[str, Any]:
 
 def outcome_word(outcome: Outcome) -> str:
     """Return an outcome as a word: `unknown`, `success` or `failure`."""
-    return outcome.name.lower()
+    return _OUTCOMES[outcome]
 
 
 def _record_proof(proof: RecordProof) -> dict[str, Any]:

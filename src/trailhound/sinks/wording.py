@@ -11,6 +11,7 @@ from trailhound.model.findings import Explanation, Finding
 from trailhound.model.records import Origin
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
 _VALUE_LIMIT = 120
 _LABEL_LIMIT = 200
 _DEPTH_LIMIT = 60
@@ -32,13 +33,12 @@ def moment(time_ns: int) -> datetime | None:
 @lru_cache(maxsize=64)  # a finding tells the time of one event in several places
 def rfc3339(time_ns: int) -> str | None:
     """Return a time as RFC 3339 in UTC with as many digits as it needs: none, 3, 6 or 9."""
-    whole, fraction = divmod(time_ns, 1_000_000_000)
-    day, second = divmod(whole, 86_400)
-    date = _date(day) if time_ns else None
-    if date is None:
+    minute, rest = divmod(time_ns, 60_000_000_000)
+    begun = _minute(minute) if time_ns else None
+    if begun is None:
         return None
-    minute, second = divmod(second, 60)
-    stamp = f"{date}T{minute // 60:02}:{minute % 60:02}:{second:02}"
+    second, fraction = divmod(rest, 1_000_000_000)
+    stamp = f"{begun}:{_TWO_DIGITS[second]}"
     if fraction == 0:
         return f"{stamp}Z"
     if fraction % 1_000:
@@ -48,10 +48,10 @@ def rfc3339(time_ns: int) -> str | None:
     return f"{stamp}.{fraction // 1_000_000:03}Z"
 
 
-@lru_cache(maxsize=1024)
-def _date(day: int) -> str | None:
+@lru_cache(maxsize=1024)  # neighbours in a log share their minute
+def _minute(minute: int) -> str | None:
     try:
-        return (_EPOCH + timedelta(days=day)).date().isoformat()
+        return (_EPOCH + timedelta(minutes=minute)).replace(tzinfo=None).isoformat("T", "minutes")
     except OverflowError:
         return None
 
