@@ -344,9 +344,15 @@ ASKED: tuple[Test, ...] = (
 @pytest.mark.parametrize("line", SPELLINGS, ids=lambda line: line.decode())
 def test_needles_in_every_spelling(line: bytes) -> None:
     field = Field("a", (("a",),))
+    as_text = Field("a", (("a",),), (Step("json"),))
     for test in ASKED:
         for reading in read_json(line).readings:
-            for predicate in (Compare(field, test), Some(field, Compare(Field("", ((),)), test))):
+            for predicate in (
+                Compare(field, test),
+                Compare(as_text, test),
+                Compare(Field("", ((),), (Step("json"),)), test),
+                Some(field, Compare(Field("", ((),)), test)),
+            ):
                 if matcher(predicate)(reading):
                     assert_needles(predicate, line)
             if isinstance(test, Equals | Like | Regex) and matcher(Keyword(test))(reading):
@@ -367,6 +373,9 @@ def test_needles_are_found_for_what_rules_ask() -> None:
         need = need_of(Compare(field, test))
         assert need is not None
         assert any(pattern in part for part in choices(need, len)), (test, need)
+    need = need_of(Compare(Field("a.b", (("a", "b"),), (Step("json"),)), Equals("Exec")))
+    assert need is not None
+    assert {rb"exec"} in choices(need, len)
 
 
 @settings(max_examples=1000)

@@ -39,6 +39,7 @@ from trailhound.rules.ir import (
     Predicate,
     Regex,
     Some,
+    Step,
     Test,
     Text,
 )
@@ -107,6 +108,7 @@ _BREAKS_IN_OBJECTS = re.compile(r"""[^ -~]|["\\&<>'{}\[\],]""")
 a key and its value stands behind a quote, so only one that begins a piece may be one."""
 _NUMBER = re.compile(r"[-+.0-9einfa]*")
 _WORDS = "true false null none"
+_AS_TEXT = (Step("json"),)
 _ESCAPES = {code: f"\\{chr(code)}" for code in range(128) if not chr(code).isalnum()}
 
 
@@ -210,6 +212,11 @@ def _compare(compare: Compare) -> Need | None:
     field, test = compare.field, compare.test
     if isinstance(test, IsNull):
         return None
+    if field.via == _AS_TEXT:
+        # Of what stands there, as text: the whole of it may be an object, or a list.
+        options = [need for literal in _held(test) for need in _pieces(literal)]
+        key = _key_of(Field(field.name, field.paths))
+        return Each((*options, *((key,) if key is not None else ()))) if options or key else None
     if field.via:
         # What is computed from a field may stand nowhere in the line.
         begun = of_times(compare)
@@ -235,13 +242,20 @@ def _anywhere(test: Test) -> Iterator[Need]:
             for number, part in enumerate(test.parts):
                 if isinstance(part, Text):
                     yield from _quoted(part.text.lower(), start=number == 0, end=number == last)
-        case Like():
-            for part in test.parts:
-                if isinstance(part, Text):
-                    yield from _pieces(part.text.lower())
-        case Regex():
-            for literal in _literals(test):
+        case _:
+            for literal in _held(test):
                 yield from _pieces(literal)
+
+
+def _held(test: Test) -> Iterator[str]:
+    """Texts that are, in lower case, in every text that passes a test."""
+    match test:
+        case Equals():
+            yield (text_of(test.value) or "").lower()
+        case Like():
+            yield from (part.text.lower() for part in test.parts if isinstance(part, Text))
+        case Regex():
+            yield from _literals(test)
 
 
 def _quoted(text: str, *, start: bool, end: bool) -> Iterator[Need]:

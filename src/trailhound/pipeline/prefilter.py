@@ -17,7 +17,7 @@ from trailhound.engine.gates import Candidate, Gate, is_short
 from trailhound.engine.needles import ODD, Need, Pattern, choices, example_of, need_of, patterns_of
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
-from trailhound.pipeline.telling import Row, Telling, asked_of, telling
+from trailhound.pipeline.telling import Row, Telling, asked_of, is_single, telling
 from trailhound.sources.contract import Source
 
 if TYPE_CHECKING:
@@ -97,16 +97,16 @@ class Prefilter:
         if self._search is None or self._proof is None:
             self._learn(block)
             return None
-        told = self._proof.read(block)
-        found = self._search.find(block) if told is not None else None
-        if found is None or told is None:
+        rows = self._proof.read(block)
+        found = self._search.find(block) if rows is not None else None
+        if found is None or rows is None:
             self._unproven += 1
             if self._unproven > _UNPROVEN_LIMIT or self._proof.strained:
                 self._rest()
             return None
         self._unproven = 0
-        if told or found.doubtful:
-            found = _with(found, told, self._telling.rules)
+        if self._telling.fields:
+            found = _told_of(block, found, rows, self._telling)
         self._lines += len(block.ends)
         self._suspects += len(found.candidates) + len(found.odd)
         if self._lines >= _LINES_JUDGED:
@@ -153,13 +153,23 @@ Needs = Sequence[tuple[Candidate, Need | None]]
 """Rules, and what lines must hold for each; None: nothing is known."""
 
 
-def _with(found: Found, told: Iterable[tuple[int, Alive]], rules: Alive) -> Found:
-    """Add the lines of which fields tell: the doubtful ones may match any of those rules."""
-    odd = set(found.odd)
-    alive = dict(found.candidates)
-    for line, others in (*told, *((line, rules) for line in found.doubtful)):
-        if line not in odd:
-            alive[line] = union(alive.get(line, ()), others)
+def _told_of(block: Block, found: Found, rows: "_Rows", telling: Telling) -> Found:
+    """Add the lines of which fields tell, and drop the rules that fields rule out."""
+    alive: dict[int, Alive] = {}
+    told = dict(rows.alive())
+    unknown = {
+        line
+        for line in found.doubtful
+        if not all(is_single(block.text(line), path) for path in telling.fields)
+    }
+    for line, searched in found.candidates:
+        values = rows.values(line)
+        may = [rule for rule in searched if line in unknown or telling.may(rule, values)]
+        if may:
+            alive[line] = tuple(may)
+    told |= dict.fromkeys(unknown, telling.rules)
+    for line in told.keys() - found.odd:
+        alive[line] = union(alive.get(line, ()), told[line])
     return Found([(line, alive[line]) for line in sorted(alive)], found.odd)
 
 
@@ -407,6 +417,27 @@ class _Haystack:
         return found
 
 
+class _Rows(NamedTuple):
+    """What the proof has read of each line of a block."""
+
+    rows: list[Row]
+    verdicts: dict[Row, Alive]
+    """Rules that may match, where these are told from fields: by what was read of a line."""
+    signature: int
+    """How many values come first that tell the source."""
+
+    def alive(self) -> Iterable[tuple[int, Alive]]:
+        """Yield lines with the rules that may match them."""
+        if self.verdicts:
+            for line, found in enumerate(map(self.verdicts.get, self.rows)):
+                if found:
+                    yield line, found
+
+    def values(self, line: int) -> Row:
+        """Return the values of fields that tell, of one line."""
+        return self.rows[line][self.signature :]
+
+
 class _Proof:
     """Shows of a block that it is valid JSON, as many documents as lines, all of the source."""
 
@@ -426,8 +457,8 @@ class _Proof:
         self.strained = False
         """Whether the last block took far too long, so that more of them had better not come."""
 
-    def read(self, block: Block) -> list[tuple[int, Alive]] | None:
-        """Return lines of which fields tell that rules may match; None where it is not shown.
+    def read(self, block: Block) -> "_Rows | None":
+        """Return what was read of the lines; None where it is not shown.
 
         Where it is, and each line end stands between objects, one is on each line.
         """
@@ -438,9 +469,7 @@ class _Proof:
             verdicts = self._verdicts(set(rows))
         except TypeError:  # a list or an object
             return None
-        if not verdicts:
-            return None if verdicts is None else []
-        return [(line, verdicts[row]) for line, row in enumerate(rows) if row in verdicts]
+        return None if verdicts is None else _Rows(rows, verdicts, self._signature)
 
     def rows(self, sample: Sequence[Block]) -> list[Row]:
         """Return the values of the fields in the lines of a sample, of blocks that can be read.

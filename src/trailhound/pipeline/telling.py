@@ -8,10 +8,10 @@ there: where the value is no text, and where a key of the path stands in the lin
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from trailhound.engine.gates import Candidate, Gate, Maybe, fields_asked, possible
+from trailhound.engine.gates import Candidate, Gate, Maybe, fields_asked, is_short, possible
 from trailhound.engine.needles import Pattern, repeats_of
 from trailhound.sources.contract import Path
 
@@ -34,6 +34,9 @@ class Telling:
     fields: tuple[Path, ...] = ()
     """Those of the gates, which are read of every record."""
 
+    _may: dict[tuple[int, Row], bool] = field(default_factory=dict)
+    _maybe: dict[int, Maybe] = field(default_factory=dict)
+
     @property
     def rules(self) -> tuple[Candidate, ...]:
         """All rules that are told from fields, in the order of the plan."""
@@ -55,6 +58,40 @@ class Telling:
             else:
                 found.extend(gate.rules)
         return tuple(sorted(found, key=lambda rule: rule.index))
+
+    def may(self, rule: Candidate, values: Row) -> bool:
+        """Whether a rule may match a record, also one that was searched for, from its values."""
+        asked = rule.index, values
+        found = self._may.get(asked)
+        if found is None:
+            if not all(type(value) is str for value in values):
+                return True
+            maybe = self._maybe.get(rule.index)
+            if maybe is None:
+                maybe = self._maybe[rule.index] = possible(rule.predicate, frozenset(self.fields))
+            found = maybe({path: [v] for path, v in zip(self.fields, values, strict=True)})
+            if is_short(values):
+                if len(self._may) >= Gate.MEMORY:
+                    self._may.clear()
+                self._may[asked] = found
+        return found
+
+
+def is_single(line: bytes, path: Path) -> bool:
+    """Whether nothing else is at a path of a line, where there is a text; false where in doubt."""
+    from fastsimdjson import Object, parse  # noqa: PLC0415 - as Hyperscan
+
+    try:
+        record = parse(line)
+        if not isinstance(record, Object):
+            return False
+        keys = list(record.keys())
+        if len(path) == 1 or keys.count(path[0]) != 1 or ".".join(path) in keys:
+            return keys.count(path[0]) == len(path) == 1
+        outer = record[path[0]]
+        return isinstance(outer, Object) and list(outer.keys()).count(path[1]) == 1
+    except (ValueError, RecursionError):
+        return False
 
 
 def asked_of(rules: Iterable[Candidate]) -> tuple[Path, ...]:
