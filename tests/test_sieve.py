@@ -613,6 +613,8 @@ OTHERWISE_PARSED = {
         for member in (
             *(b'"kind":"Event"', b'"kind":"Pod"', b'"kind":null', b'"kind":["Event"]'),
             *(b'"apiVersion":"v1"', b'"apiVersion":"audit.k8s.io/v2"', b'"k\\u0069nd":"Pod"'),
+            # In one of its readings, what follows is a record of CloudTrail.
+            b'"kind":"Pod","auditID":null,"eventVersion":"1.09","eventSource":"iam.amazonaws.com"',
         )
         for place in ("first", "last")
     },

@@ -253,6 +253,31 @@ def test_a_record_cannot_hide_behind_a_repeated_key() -> None:
         assert len(probed(text)[1]) == 1, text
 
 
+KUBERNETES = b'"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"get"'
+CLOUDTRAIL = b'"eventVersion":"1.09","eventSource":"iam.amazonaws.com","eventName":"CreateUser"'
+
+
+@pytest.mark.parametrize(
+    ("line", "source", "verbs"),
+    [
+        (b"{%s,%s,%s}" % (KUBERNETES, b'"kind":"x","verb":"create"', CLOUDTRAIL), 0, "create get"),
+        (b"{%s,%s,%s}" % (CLOUDTRAIL, b'"kind":"x"', KUBERNETES), 1, "get"),
+        (b"{%s,%s}" % (b'"eventSource":"x","kind":"x"', KUBERNETES), 0, "get"),
+        (b"{%s,%s}" % (KUBERNETES, b'"verb":"create","apiVersion":"x"'), 0, "create get"),
+    ],
+)
+def test_a_record_that_repeats_what_tells_its_source_has_one(
+    line: bytes, source: int, verbs: str
+) -> None:
+    """That of its first reading; and no reading of it is lost."""
+    known = [s for name in ("k8s_audit", "cloudtrail") for s in SOURCES if s.name == name]
+    items = decoded([line], tuple(known))
+    (event,) = (item for item in items if isinstance(item, Event))
+    assert event.source == known[source].name
+    (documents,) = event.views.values()
+    assert " ".join(dict.fromkeys(d["verb"] for d in documents)) == verbs
+
+
 def test_a_line_in_a_wrapping_that_repeats_keys_is_read_once() -> None:
     payloads, _, _ = probed(b'{"log":"probe","x":1,"x":2}')
     assert len(payloads) == 1

@@ -78,8 +78,10 @@ class Sieve:
             else:
                 gates.append(rule_gate)
         self._free: Alive = tuple(free[index] for index in sorted(free))
+        # Of what tells the source, the decoder shows the last value, and others read the first.
         self._seen: dict[Path, list[Any]] = {
-            path: [] for rule_gate in gates for path in rule_gate.paths
+            path: []
+            for path in (*gate.signature, *(p for rule_gate in gates for p in rule_gate.paths))
         }
         layout = _Layout(tuple(dict.fromkeys((*gate.signature, *self._seen))), self._seen)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
@@ -87,7 +89,7 @@ class Sieve:
         )
         joint = next((g for g in gates if g.paths == gate.discriminators), Gate((), ()))
         self._joint = joint
-        self._joint_seen = [self._seen[path] for path in joint.paths]
+        self._head_seen = [self._seen[path] for path in (*gate.signature, *joint.paths)]
         self._signature = len(gate.signature)
         self._head_of = layout.values((*gate.signature, *joint.paths))
         self._heads: dict[Any, tuple[int, Alive]] = {}
@@ -142,7 +144,7 @@ class Sieve:
             present += verdict[0] * count
             if verdict[1]:
                 wanted[key] = verdict[1]
-        if present != sum(map(len, self._joint_seen)):
+        if present != sum(map(len, self._head_seen)):
             return None
         _mark(alive, heads, wanted)
         for column in self._columns:
@@ -162,7 +164,7 @@ class Sieve:
         values = key[self._signature :]
         if not all(map(is_text, values)):
             raise TypeError("not a text in a field of the joint gate")
-        present = sum(value is not UNSET for value in values)
+        present = sum(value is not UNSET for value in key)
         verdict = (present, self._joint.alive(tuple(map(_as_values, values))))
         if is_short(key):
             if len(self._heads) >= Gate.MEMORY:
@@ -194,7 +196,7 @@ class Sieve:
             return None
         try:
             head = self._head(self._head_of(records[0]))
-            if head is None or head[0] != sum(map(len, self._joint_seen)):
+            if head is None or head[0] != sum(map(len, self._head_seen)):
                 return None
             alive = union(self._free, head[1])
             for column in self._columns:

@@ -266,16 +266,12 @@ class Decoder:
         self, readings: Sequence[Any], outer: Payload, numbers: Iterator[int]
     ) -> Iterator[Item]:
         """Read one JSON value, given in every reading it has (see `Reading.readings`)."""
-        known: list[tuple[Source, Payload]] = []
-        for value in readings:
-            if isinstance(value, dict):
-                payload = within(outer, document=value)
-                source = self._source_of(payload)
-                if source is not None and not self._only_carries(source, payload):
-                    known.append((source, payload))
-        if known:
-            yield from self._read_all(known)
-            return
+        payloads = [within(outer, document=v) for v in readings if isinstance(v, dict)]
+        for payload in (*payloads[1:], *payloads[:1]):
+            source = self._source_of(payload)
+            if source is not None and not self._only_carries(source, payload):
+                yield from self._read_all(source, payload, payloads)
+                return
         first, *others = (_contents(value, outer, numbers) for value in readings)
         if not others and first is not None:
             rows: Iterable[Sequence[Content | None]] = ((content,) for content in first)
@@ -342,22 +338,33 @@ class Decoder:
             return iter((_bug(source, error, payload.origin),))
         return iter(items) if type(items) is list else _guarded(source, items, payload.origin)
 
-    def _read_all(self, known: Sequence[tuple[Source, Payload]]) -> Iterator[Item]:
+    def _read_all(
+        self, source: Source, named: Payload, readings: Sequence[Payload]
+    ) -> Iterator[Item]:
         """Read the readings of one record, and lay their events together.
 
         Each event then has the documents of all readings in its views, so a rule is judged
-        against every one of them.
+        against every one of them. A record is of one source in all its readings: of the one that
+        knows the first of them, in which each repeated key has its first value, as the search of
+        whole blocks reads it. Where a reading lost what tells the source, it gets that back.
+
+        Args:
+            source: that knows the record.
+            named: the reading that it knows.
+            readings: all of them.
         """
-        if len(known) == 1:
-            yield from self._read(*known[0])
+        if len(readings) == 1:
+            yield from self._read(source, named)
             return
-        outcomes = [list(self._read(source, payload)) for source, payload in known]
+        alike = [_named_as(source, named, reading) for reading in readings]
+        known = [reading for reading in alike if _recognises(source, reading)]
+        outcomes = [list(self._read(source, reading)) for reading in known]
         yield from distinct(
             item for items in outcomes for item in items if isinstance(item, ParseFailure)
         )
         events = [[item for item in items if isinstance(item, Event)] for items in outcomes]
         for row in itertools.zip_longest(*events):
-            yield from laid_together([event for event in row if event is not None])
+            yield laid_together([event for event in row if event is not None])
 
 
 def _behind(text: str) -> tuple[str, Mapping[str, Any], str] | None:
@@ -374,6 +381,15 @@ def _recognises(source: Source, payload: Payload) -> bool:
         return source.recognises(payload)
     except Exception:  # a bug in a source leaves the record to the others, or unknown
         return False
+
+
+def _named_as(source: Source, named: Payload, reading: Payload) -> Payload:
+    """Return a reading with what tells its source as another reading has it, if it needs that."""
+    if source.gate is None or _recognises(source, reading):
+        return reading
+    mine, known = reading.document or {}, named.document or {}
+    keys = {path[0] for path in source.gate.signature}
+    return within(reading, document=mine | {key: known[key] for key in keys & known.keys()})
 
 
 def _guarded(source: Source, items: Iterable[T], origin: Origin) -> Iterator[T | ParseFailure]:

@@ -1,7 +1,7 @@
 """One record in several readings: told apart, and laid together to one event."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from trailhound.model.events import Event
@@ -23,17 +23,13 @@ def distinct(contents: Iterable[T]) -> list[T]:
     return list(found.values())
 
 
-def laid_together(row: Sequence[Event]) -> Iterator[Event]:
-    """Make one event of each source's events: its views hold the documents of all of them."""
+def laid_together(row: Sequence[Event]) -> Event:
+    """Make one event of those of several readings: its views hold the documents of all of them."""
     first = row[0]
-    alike = [event for event in row if event.source == first.source]
     first.views = {
-        name: tuple(distinct(itertools.chain(*(event.views.get(name, ()) for event in alike))))
-        for name in dict.fromkeys(itertools.chain(*(event.views for event in alike)))
+        name: tuple(distinct(itertools.chain(*(event.views.get(name, ()) for event in row))))
+        for name in dict.fromkeys(itertools.chain(*(event.views for event in row)))
     }
-    if len(alike) > 1:
-        first.notes = (*first.notes, f"repeats keys; judged in {len(alike)} readings")
-    yield first
-    rest = [event for event in row if event.source != first.source]
-    if rest:
-        yield from laid_together(rest)
+    if len(row) > 1:
+        first.notes = (*first.notes, f"repeats keys; judged in {len(row)} readings")
+    return first
