@@ -257,6 +257,33 @@ def test_an_id_that_the_client_chose_does_not_make_requests_one(tmp_path: Path, 
         assert [f.event_count for f in found if f.group] == [8]
 
 
+@pytest.mark.parametrize(("blocks", "size_bytes"), [(1, 1 << 22), (3, 1 << 22), (512, 4_000)])
+def test_what_was_found_in_many_blocks_is_read_in_its_order(
+    blocks: int, size_bytes: int, tmp_path: Path, rule: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trailhound.intake.blocks.LINE_LIMIT", 50_000)
+    lines = [
+        json.dumps(secret(n) if n % 3 else audit(n), separators=(",", ":")) for n in range(900)
+    ]
+    lines[200] = "x" * 70_000
+    lines[400] = '{"verb":'
+    guess = "Jan  1 10:00:00 web-1 sshd[1]: Failed password for root from 10.0.0.1 port 1 ssh2"
+    lines[600:603] = [guess] * 3
+    log = tmp_path / "log"
+    log.write_text("\n".join(lines) + "\n")
+
+    def told() -> tuple[list[object], object, object, object]:
+        found, totals = scan([log], rule)
+        return [*brief(found)], totals.failures, totals.events, totals.records_read
+
+    usual = told()
+    assert len(usual[0]) > 500
+    monkeypatch.setattr("trailhound.intake.files.READ_BYTES", 4_096)
+    monkeypatch.setattr("trailhound.pipeline.reading._BLOCKS_SEARCHED", blocks)
+    monkeypatch.setattr("trailhound.pipeline.reading._HELD_BYTES", size_bytes)
+    assert told() == usual
+
+
 def test_parts_keep_their_lines_beside_lines_that_are_split(
     tmp_path: Path, rule: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,7 +208,8 @@ def sifted(plan: Plan, source: str, data: bytes, cuts: tuple[int, ...] = ()) -> 
     def read(reader: UnitReader) -> Iterator[Hit]:
         decoder = Decoder(SOURCES)
         for block in blocks_of(data, cuts):
-            yield from reader._by_sieve(FILE, block, decoder, BY_NAME[source])
+            reader._by_sieve(FILE, block, BY_NAME[source])
+        yield from reader._read_held(decoder)
         yield from reader._match(decoder.flush())
 
     return verdict_of(plan, read)
@@ -260,7 +261,8 @@ def searched(
         reader._sieves[source]._prefilter = search
         decoder = Decoder(SOURCES)
         for block in blocks_of(data, () if whole else tuple(range(data.count(b"\n") + 1))):
-            yield from reader._by_sieve(FILE, block, decoder, BY_NAME[source])
+            reader._by_sieve(FILE, block, BY_NAME[source])
+        yield from reader._read_held(decoder)
         yield from reader._match(decoder.flush())
 
     return verdict_of(plan, read)

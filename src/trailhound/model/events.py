@@ -172,10 +172,12 @@ class Event:
             return ""
         # The id alone proves nothing: clients of Kubernetes may choose it (header `Audit-ID`), and
         # could make a hundred requests look like one. When it arrived, they cannot choose.
-        documents = next((held for held in self.views.values() if held), ())
+        documents = next(filter(None, self.views.values()), ())
         arrived = documents[0].get("requestReceivedTimestamp") if documents else ""
-        told: tuple[object, ...] = (arrived,)
-        if not (isinstance(arrived, str) and arrived):
+        told: tuple[str, ...]
+        if isinstance(arrived, str) and arrived:
+            told = (arrived,)
+        else:
             told = (
                 envelope.actor_name,
                 envelope.action,
@@ -184,12 +186,12 @@ class Event:
                 envelope.target_name,
             )
         # Texts come from attackers: a length before each, in bytes, keeps them apart.
-        parts = [envelope.request_uid]
-        for text in map(str, told):
+        data = envelope.request_uid
+        for text in told:
             size = len(text if text.isascii() else text.encode(errors="surrogatepass"))
-            parts += (f"\0{size}\0", text)
-        data = "".join(parts).encode(errors="surrogatepass")
-        return hashlib.blake2b(data, digest_size=16).hexdigest()
+            data += f"\0{size}\0{text}"
+        digest = hashlib.blake2b(data.encode(errors="surrogatepass"), digest_size=16)
+        return digest.hexdigest()
 
     def restore_uid(self, uid: str) -> None:
         """Set the content id of an event that was written down and is read again."""

@@ -22,6 +22,9 @@ _Places = Callable[[int], Origin]
 
 _OPEN = ord("{")
 _WORTH_UNWRAPPING = 32 * 1024
+_HELD_BYTES = 4 * 1024 * 1024
+_BLOCKS_SEARCHED = 512
+"""Blocks searched before what was found in them is read; less where that is many bytes."""
 _SIEVE_REST = 16
 """Blocks read line by line after one that the sieve could do nothing with."""
 
@@ -39,6 +42,9 @@ class UnitReader:
         }
         self._searches: dict[str, TextSearch] = {}
         self._last = ""
+        self._held: list[tuple[RawRecord, Alive | None, Source]] = []
+        """Lines of the last blocks that are to be read whole, with the rules that may match."""
+        self._held_bytes = 0
         self.tally = Tally()
 
     def read(self, group: tuple[InputFile, ...], progress: Callable[[int], None]) -> Iterator[Hit]:
@@ -54,12 +60,15 @@ class UnitReader:
     ) -> Iterator[Hit]:
         current: Source | None = None
         rest = 0
+        searched = 0
         last_line = 0
         for item in read_blocks(file, progress):
             if isinstance(item, ParseFailure):
+                yield from self._read_held(decoder)
                 last_line = max(last_line, item.origin.line)
                 self.tally.fail(item)
             elif isinstance(item, RawRecord):
+                yield from self._read_held(decoder)
                 self.tally.size_bytes += len(item.data)
                 last_line = max(last_line, item.origin.line)
                 known = msgspec.structs.replace(item, modified_ns=file.modified_ns)
@@ -73,8 +82,14 @@ class UnitReader:
                 elif current.text is not None:
                     current = yield from self._by_search(file, item, decoder, current)
                 else:
-                    plain = yield from self._by_sieve(file, item, decoder, current)
+                    plain = self._by_sieve(file, item, current)
                     rest = 0 if plain else _SIEVE_REST
+                    searched += 1
+                    enough = self._held_bytes >= _HELD_BYTES or searched % _BLOCKS_SEARCHED == 0
+                    # Where the input may come slowly, nobody is to wait for what is known.
+                    if rest or enough or not file.size_bytes:
+                        yield from self._read_held(decoder)
+        yield from self._read_held(decoder)
         self.tally.lines += last_line
 
     def _by_line(
@@ -91,7 +106,8 @@ class UnitReader:
                 yield from self._decode(decoder, RawRecord(line, origin, file.modified_ns))
             else:
                 self.tally.records += 1
-                yield from self._sifted(*unwrapped, file, decoder)
+                self._sift(*unwrapped, file)
+                yield from self._read_held(decoder)
         return self._fast()
 
     def _fast(self) -> Source | None:
@@ -144,26 +160,20 @@ class UnitReader:
                 return source, block, lambda at: Origin(origin.path, origin.line, at + 1)
         return None
 
-    def _by_sieve(
-        self, file: InputFile, block: Block, decoder: Decoder, source: Source
-    ) -> Generator[Hit, None, int]:
+    def _by_sieve(self, file: InputFile, block: Block, source: Source) -> int:
         """Sift a block; return how many of its lines were plain records of the source."""
-        plain = yield from self._sifted(
-            source, block, lambda at: Origin(file.path, block.line + at), file, decoder
-        )
+        plain = self._sift(source, block, lambda at: Origin(file.path, block.line + at), file)
         self.tally.records += plain
         return plain
 
-    def _sifted(
-        self, source: Source, block: Block, place: _Places, file: InputFile, decoder: Decoder
-    ) -> Generator[Hit, None, int]:
+    def _sift(self, source: Source, block: Block, place: _Places, file: InputFile) -> int:
+        """Sift a block; hold the lines that are to be read, and return how many are plain."""
         sifted = self._sieves[source.name].sift(block)
         gate = source.gate
         assert gate is not None  # noqa: S101 - sieves are made for gated sources
         self._last = source.name
         self.tally.events[source.name] += sifted.plain
         self.tally.views[source.name, gate.view] += sifted.plain
-        view_plan = self.plan.views.get((source.name, gate.view))
         alive: list[tuple[int, Alive | None]] = [
             *sifted.candidates,
             *((index, None) for index in sifted.strangers),
@@ -172,10 +182,23 @@ class UnitReader:
             alive.sort(key=lambda item: item[0])
         for index, rules in alive:
             record = RawRecord(block.text(index), place(index), file.modified_ns)
+            self._held.append((record, rules, source))
+            self._held_bytes += len(record.data)
+        return sifted.plain
+
+    def _read_held(self, decoder: Decoder) -> Iterator[Hit]:
+        """Read the lines held, in their order.
+
+        Many at once: to search a block and to read a few of its lines each push what the other
+        needs out of the caches of the processor.
+        """
+        held, self._held, self._held_bytes = self._held, [], 0
+        for record, rules, source in held:
             if rules is None:
                 yield from self._decode(decoder, record)
                 continue
-            assert view_plan is not None  # noqa: S101 - candidates come from it
+            assert source.gate is not None  # noqa: S101 - as above
+            view_plan = self.plan.views[source.name, source.gate.view]
             for event in decoder.decode(record):
                 if isinstance(event, ParseFailure):
                     self.tally.fail(event)
@@ -183,7 +206,6 @@ class UnitReader:
                     yield from self._verdicts(match_candidates(view_plan, rules, event))
                 else:
                     yield from self._verdicts(match_event(self.plan, event))
-        return sifted.plain
 
     def _decode(self, decoder: Decoder, record: RawRecord) -> Iterator[Hit]:
         self.tally.records += 1
