@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _AGGREGATING = ("table", "markdown")
 _WORTH_A_WORKER_BYTES = 24 * 1024 * 1024
+_BUFFER_BYTES = 128 * 1024
 
 _DESCRIPTION = """\
 Read audit logs as they lie on disk, recognise each record's format, run rules, and print
@@ -158,7 +159,8 @@ def _opened(path: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        stream = TextIOWrapper(BufferedWriter(_Named(path, "w")), encoding="utf-8", newline="")
+        buffer = BufferedWriter(_Named(path, "w"), _BUFFER_BYTES)
+        stream = TextIOWrapper(buffer, encoding="utf-8", newline="")
     except OSError as error:
         raise TrailhoundError(f"cannot write {path}: {error.strerror}") from None
     with stream:
