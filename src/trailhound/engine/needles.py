@@ -348,7 +348,9 @@ def _behind(test: Test) -> tuple[Pattern, ...] | None:
     if isinstance(test, Equals):
         text = (text_of(test.value) or "").lower()
         if text.isascii() and text.isdecimal():
-            return b"-?" + _escaped(text), b'"', b"-?[0-9]+[.e]"
+            # As a text it may have blanks around it, written in whatever way.
+            digits = _escaped(text)
+            return b"-?" + digits, b'"' + digits, b'"[^0-9]', b"-?[0-9]+[.e]"
         if text in ("true", "false"):
             return _escaped(text), b'"' + _escaped(text) + b'"'
         whole = True

@@ -9,7 +9,7 @@ import functools
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from time import process_time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +33,8 @@ _LINES_JUDGED = 4096
 """After so many lines, it is seen whether the needles are still rare."""
 _PATTERNS_LIMIT = 20_000
 _PARTS_LIMIT = 4
+_BESIDES_LIMIT = 2
+"""So many needles are looked for only to make sure of what the sample does not show."""
 _LOUD_SHARE = 0.05
 """Where the needles of one rule let through more, fields may tell more of it."""
 _COST_OF_SUSPECT = 50
@@ -206,12 +208,15 @@ def _chosen(
     where = _where(haystacks, sample)
     clauses: list[tuple[Candidate, Clause]] = []
     loud: dict[Candidate, tuple[Clause, int]] = {}
+    cost = {pattern: found.bit_count() for pattern, found in where.items()}
+    options: dict[Candidate, list[frozenset[Pattern]]] = {}
     suspects = 0
     for rule, need in needs:
         clause: Clause = ()
         found = (1 << lines) - 1
         if need is not None:
-            clause, found = rarest(choices(need, lambda p: where[p].bit_count()), where)
+            options[rule] = choices(need, cost.__getitem__)
+            clause, found = rarest(options[rule], where)
         if found.bit_count() > lines * _LOUD_SHARE:
             loud[rule] = clause, found
         else:
@@ -226,7 +231,40 @@ def _chosen(
         suspects |= found
     if suspects.bit_count() > lines * _SHARE_LIMIT:
         return None
-    return sorted(clauses, key=lambda item: item[0].index), told
+    clauses.sort(key=lambda item: item[0].index)
+    asked = frozenset(pattern for _, clause in clauses for part in clause for pattern in part)
+    return [
+        (rule, (*clause, *_besides(clause, options[rule], where, asked)))
+        for rule, clause in clauses
+    ], told
+
+
+def _differ(one: frozenset[Pattern], other: frozenset[Pattern]) -> bool:
+    """Whether no pattern says of a line what one of the others does."""
+    pairs = ((a.strip(b'"'), b.strip(b'"')) for a in one for b in other)
+    return not any(a in b or b in a for a, b in pairs)
+
+
+def _besides(
+    clause: Clause,
+    options: Iterable[frozenset[Pattern]],
+    where: Mapping[Pattern, int],
+    asked: frozenset[Pattern],
+) -> Clause:
+    """Return one more part for a clause that is in no line of the sample, of few new patterns.
+
+    What is not in a sample may be frequent in the log; two such things together seldom are.
+    """
+    if len(clause) > 1 or _union_of(where, clause[0]):
+        return ()
+    others = (
+        option
+        for option in options
+        if len(option - asked) <= _BESIDES_LIMIT
+        and not _union_of(where, option)
+        and _differ(option, clause[0])
+    )
+    return tuple(islice(others, 1))
 
 
 def _told(source: Source, loud: Mapping[Candidate, int], sample: Sequence[Block]) -> Telling:
@@ -261,7 +299,12 @@ def rarest(
         where: pattern → a bit for each line it is in.
     """
     lines = {option: _union_of(where, option) for option in dict.fromkeys(options)}
-    rest = sorted(lines, key=lambda option: lines[option].bit_count())
+    # Of those that are in no line of a sample, few and long texts are in fewer lines of the log.
+    rarity = {
+        option: (found.bit_count(), *((len(option), -min(map(len, option))) if not found else ()))
+        for option, found in lines.items()
+    }
+    rest = sorted(lines, key=rarity.__getitem__)
     clause: Clause = (rest[0],)
     found = lines[rest[0]]
     while len(clause) < _PARTS_LIMIT:
