@@ -15,7 +15,7 @@ from trailhound.engine.beginnings import of_numbers
 from trailhound.engine.explain import explain, remembering
 from trailhound.engine.gates import Candidate, gates_for
 from trailhound.engine.match import matcher
-from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of
+from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of, together
 from trailhound.engine.tests import any_of, check_of
 from trailhound.engine.values import getter, nodes
 from trailhound.engine.verdicts import Few
@@ -357,6 +357,23 @@ def test_needles_in_every_spelling(line: bytes) -> None:
                     assert_needles(predicate, line)
             if isinstance(test, Equals | Like | Regex) and matcher(Keyword(test))(reading):
                 assert_needles(Keyword(test), line)
+
+
+@settings(max_examples=300)
+@given(
+    st.text('ab"', min_size=1, max_size=4),
+    st.text('ab"', min_size=1, max_size=4),
+    st.text('ab"\n', max_size=12),
+)
+def test_pairs_stand_where_both_texts_do(one: str, other: str, text: str) -> None:
+    """However they share characters; and nowhere else."""
+    pairs = together([re.escape(one).encode()], [re.escape(other).encode()])
+    for line in text.upper().split("\n"):
+        found = any(stands(pattern, line.encode()) for pattern in pairs)
+        assert found == (one in line.lower() and other in line.lower())
+    assert any(stands(pattern, text.encode()) for pattern in pairs) == any(
+        one in line and other in line for line in text.split("\n")
+    )
 
 
 def test_needles_are_found_for_what_rules_ask() -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -276,14 +276,14 @@ def plain_lines(source: str) -> list[bytes]:
 
 
 @cache
-def taught(source: str, kind: str) -> Prefilter:
+def taught(source: str, kind: str, *, pairs: bool = False) -> Prefilter:
     """A search that learnt from the first block, and goes on however much it finds."""
-    search = taught_by(plan_of(source, kind), source, plain_lines(source))
+    search = taught_by(plan_of(source, kind), source, plain_lines(source), pairs=pairs)
     assert search._search is not None
     return search
 
 
-def taught_by(plan: Plan, source: str, lines: Sequence[bytes]) -> Prefilter:
+def taught_by(plan: Plan, source: str, lines: Sequence[bytes], *, pairs: bool = False) -> Prefilter:
     gate = BY_NAME[source].gate
     assert gate is not None
     search = Prefilter(BY_NAME[source], plan.views[source, gate.view])
@@ -296,6 +296,12 @@ def taught_by(plan: Plan, source: str, lines: Sequence[bytes]) -> Prefilter:
         patch.setattr(telling, "_WORTH", 1)
         for block in blocks:
             search.find(Block(block, 1))
+        if pairs:
+            patch.setattr(prefilter, "_FREQUENT_SHARE", 0)
+            patch.setattr(prefilter, "_PAIRS_OF_PARTS_LIMIT", 100)
+            patch.setattr(prefilter, "_PAIRS_LIMIT", 10_000)
+            assert search._unpaired is not None
+            search._pair(search._unpaired, prefilter._PAIRED_AFTER_BYTES)
     # It goes on, whatever it finds.
     search._rest = lambda: None  # type: ignore[method-assign]
     return search
@@ -344,11 +350,38 @@ def test_the_search_holds_lines_back(source: str) -> None:
 
 @GATED
 @settings(max_examples=30)
-@given(recipe=bent_lines, kind=st.sampled_from(["builtin", "gated", "needles", "told"]))
-def test_the_search_loses_nothing(source: str, recipe: list[Bent], kind: str) -> None:
+@given(
+    recipe=bent_lines,
+    kind=st.sampled_from(["builtin", "gated", "needles", "told"]),
+    pairs=st.booleans(),
+)
+def test_the_search_loses_nothing(
+    source: str, recipe: list[Bent], kind: str, *, pairs: bool
+) -> None:
     data = bent(source, recipe)
     plan = plan_of(source, kind)
-    assert searched(plan, taught(source, kind), source, data) == exactly(plan, data)
+    assert searched(plan, taught(source, kind, pairs=pairs), source, data) == exactly(plan, data)
+
+
+@GATED
+def test_a_search_for_pairs_finds_the_same_lines(source: str) -> None:
+    single, paired = taught(source, "builtin"), taught(source, "builtin", pairs=True)
+    assert paired._search is not None
+    assert any(b"[^\\n]*" in pattern for pattern in paired._search._haystack.patterns)
+    lines = [line for line in plain_lines(source) if single.find(Block(line, 1)) is not None]
+    # A needle in one line and its other in the next are no pair.
+    block = b"\n".join(lines)
+    assert paired.find(Block(block, 1)) == single.find(Block(block, 1))
+
+
+def test_long_logs_are_searched_for_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefilter, "_PAIRED_AFTER_BYTES", 1)
+    lines = plain_lines("k8s_audit")
+    search = taught_by(plan_of("k8s_audit", "builtin"), "k8s_audit", lines)
+    single = search._search
+    found = [search.find(Block(line, 1)) for line in lines]
+    assert search._search not in (single, None)
+    assert [search.find(Block(line, 1)) for line in lines] == found
 
 
 @GATED
@@ -430,8 +463,8 @@ def test_every_pattern_is_found_in_its_example(source: str) -> None:
 def test_a_search_that_misses_is_not_used(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     places = prefilter._Haystack.places
 
-    def places_but_one(self: prefilter._Haystack, data: bytes) -> list[list[int]]:
-        return [[], *places(self, data)[1:]]
+    def places_but_one(self: prefilter._Haystack, data: bytes) -> Mapping[int, list[int]]:
+        return {**places(self, data), 0: []}
 
     monkeypatch.setattr(prefilter._Haystack, "places", places_but_one)
     search = taught_by(plan_of(source, "builtin"), source, plain_lines(source))

@@ -99,7 +99,7 @@ def read_blocks(
             chunks = _part(counted, file) if file.end else _tolerant(counted, damage)
             for item in blocks(file.path, chunks, resumed=file.start > 0):
                 if isinstance(item, Block):
-                    lines = item.line + len(item.ends) - 1
+                    lines = item.line + item.lines - 1
                 elif isinstance(item, RawRecord):
                     lines = item.origin.line
                 yield item

@@ -5,16 +5,28 @@ cheapest parser there is that every line is one plain record of the source. What
 read whole and judged as if nothing had come before; what it holds back cannot match.
 """
 
+import contextlib
 import functools
-import re
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import accumulate, islice
 from time import process_time
 from typing import TYPE_CHECKING, NamedTuple
 
 from trailhound.engine.gates import Candidate, Gate, is_short
-from trailhound.engine.needles import ODD, Need, Pattern, choices, example_of, need_of, patterns_of
+from trailhound.engine.needles import (
+    ODD,
+    Need,
+    Pattern,
+    choices,
+    example_of,
+    is_text,
+    need_of,
+    patterns_of,
+    text_of_pattern,
+    together,
+)
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
 from trailhound.pipeline.telling import Row, Telling, asked_of, is_single, telling
@@ -39,6 +51,14 @@ _LOUD_SHARE = 0.05
 """Where the needles of one rule let through more, fields may tell more of it."""
 _COST_OF_SUSPECT = 50
 """What reading a line costs, in matches of a needle."""
+_FREQUENT_SHARE = 0.01
+"""Needles that together are in fewer lines are not looked for as pairs."""
+_PAIRS_OF_PARTS_LIMIT = 10
+"""Of so many needles in two parts of a clause pairs are made; of more, pairs take longer."""
+_PAIRS_LIMIT = 200
+"""So many patterns with pairs are compiled; each takes a millisecond."""
+_PAIRED_AFTER_BYTES = 64 * 1024 * 1024
+"""Pairs spare a sixth of the search, and take as long to compile as 200 MB to be searched."""
 _UNPROVEN_LIMIT = 8
 """After so many blocks in a row that cannot be proven plain, the search rests."""
 _LARGEST_BYTES = 512 * 1024
@@ -51,11 +71,9 @@ anew behind each document that it leaves to `json` (`1e999`, half a character), 
 nothing else takes it a thousand times as long."""
 _NAN: Pattern = rb"[:\[, \t\r]-?(?:nan|inf|infinity)[ \t\r,}\]]"
 """What the parser takes for a number, in any spelling; of JSON it is none."""
-_UNEVEN: tuple[Pattern, ...] = (rb"[^}]\n", rb"\n[^{]")
-"""Line ends that may stand elsewhere than between two objects."""
-_TEXT = re.compile(rb'(?:[\w":]|\\\W)+')
-"""A pattern that is one text, with what is special in it escaped."""
-_ESCAPE = re.compile(rb"\\(.)")
+_UNEVEN: tuple[Pattern, ...] = (rb"[^}]\n", rb"\n[^{]", rb"[} \t\r]\{")
+"""Line ends that may stand elsewhere than between two objects, and objects that may follow on one
+another in a line. Where nothing of it stands, there is one line end between any two documents."""
 Alive = tuple[Candidate, ...]
 _OPEN, _CLOSE = b"{}"
 
@@ -83,6 +101,8 @@ class Prefilter:
         self._proof: _Proof | None = None
         self._search: _Search | None = None
         self._telling = Telling()
+        self._unpaired: _Chosen | None = None
+        self._unpaired_bytes = 0
         self._haystacks: list[_Haystack] = []
         self._sample: list[Block] = []
         self._sampled_bytes = 0
@@ -100,7 +120,7 @@ class Prefilter:
             self._learn(block)
             return None
         rows = self._proof.read(block)
-        found = self._search.find(block) if rows is not None else None
+        found = self._search.find(block, len(rows.rows)) if rows is not None else None
         if found is None or rows is None:
             self._unproven += 1
             if self._unproven > _UNPROVEN_LIMIT or self._proof.strained:
@@ -109,13 +129,26 @@ class Prefilter:
         self._unproven = 0
         if self._telling.fields:
             found = _told_of(block, found, rows, self._telling)
-        self._lines += len(block.ends)
+        self._lines += block.lines
         self._suspects += len(found.candidates) + len(found.odd)
         if self._lines >= _LINES_JUDGED:
             if self._suspects > self._lines * _SHARE_LIMIT:
                 self._rest()
             self._lines = self._suspects = 0
+        if self._unpaired is not None:
+            self._pair(self._unpaired, len(block.data))
         return found
+
+    def _pair(self, chosen: "_Chosen", size_bytes: int) -> None:
+        """Search for pairs of needles from now on, if the log is long enough to be worth it."""
+        self._unpaired_bytes -= size_bytes
+        if self._unpaired_bytes > 0:
+            return
+        self._unpaired = None
+        clauses = chosen.paired()
+        if 0 < len(_patterns_in(clauses) - _patterns_in(chosen.clauses)) <= _PAIRS_LIMIT:
+            with contextlib.suppress(ValueError):  # beyond Hyperscan: it goes on as before
+                self._search = _Search(clauses, chosen.telling.doubtful)
 
     def _learn(self, block: Block) -> None:
         if self._skip_bytes > 0:
@@ -133,15 +166,18 @@ class Prefilter:
             if chosen is None:
                 self._rest()
                 return
-            clauses, self._telling = chosen
+            self._telling = chosen.telling
             self._proof = _Proof(self._source, self._telling)
-            self._search = _Search(clauses, self._telling.doubtful)
+            self._search = _Search(chosen.clauses, self._telling.doubtful)
         except (ImportError, ValueError):  # nothing for this machine, or patterns beyond it
             self._off = True
+            return
+        self._unpaired = chosen
+        self._unpaired_bytes = _PAIRED_AFTER_BYTES
 
     def _rest(self) -> None:
         """Leave the log to the sieve for a while, longer each time."""
-        self._search = None
+        self._search = self._unpaired = None
         self._unproven = 0
         self._skip_bytes = self._apart_bytes
         self._apart_bytes *= 2
@@ -149,10 +185,24 @@ class Prefilter:
 
 Clause = tuple[frozenset[Pattern], ...]
 """A rule may match a line only if one pattern of each part is found in it."""
-
-
+Clauses = list[tuple[Candidate, Clause]]
 Needs = Sequence[tuple[Candidate, Need | None]]
 """Rules, and what lines must hold for each; None: nothing is known."""
+
+
+class _Chosen(NamedTuple):
+    """What tells of the rules."""
+
+    clauses: Clauses
+    telling: Telling
+    where: Mapping[Pattern, int]
+    """A bit for each line of the sample that a pattern is in."""
+    lines: int
+    """Of the sample."""
+
+    def paired(self) -> Clauses:
+        """Return the clauses, with pairs of needles in one pattern where that is faster."""
+        return [(rule, _paired(clause, self.where, self.lines)) for rule, clause in self.clauses]
 
 
 def _told_of(block: Block, found: Found, rows: "_Rows", telling: Telling) -> Found:
@@ -183,6 +233,10 @@ def union(first: Alive, second: Alive) -> Alive:
     return tuple(merged[index] for index in sorted(merged))
 
 
+def _patterns_in(clauses: Clauses) -> set[Pattern]:
+    return {pattern for _, clause in clauses for part in clause for pattern in part}
+
+
 def _all_patterns(needs: Needs) -> list[Pattern]:
     known = (need for _, need in needs if need is not None)
     patterns = list(dict.fromkeys(p for need in known for p in patterns_of(need)))
@@ -193,7 +247,7 @@ def _all_patterns(needs: Needs) -> list[Pattern]:
 
 def _chosen(
     source: Source, needs: Needs, haystacks: Sequence["_Haystack"], sample: Sequence[Block]
-) -> tuple[list[tuple[Candidate, Clause]], Telling] | None:
+) -> _Chosen | None:
     """Choose for each rule the needles that are rarest in the sample, or fields that tell more.
 
     None where so many lines are to be read all the same that the search is not worth it.
@@ -204,9 +258,9 @@ def _chosen(
         haystacks: all patterns of these.
         sample: the beginning of a log.
     """
-    lines = sum(len(block.ends) for block in sample)
+    lines = sum(block.lines for block in sample)
     where = _where(haystacks, sample)
-    clauses: list[tuple[Candidate, Clause]] = []
+    clauses: Clauses = []
     loud: dict[Candidate, tuple[Clause, int]] = {}
     cost = {pattern: found.bit_count() for pattern, found in where.items()}
     options: dict[Candidate, list[frozenset[Pattern]]] = {}
@@ -232,11 +286,12 @@ def _chosen(
     if suspects.bit_count() > lines * _SHARE_LIMIT:
         return None
     clauses.sort(key=lambda item: item[0].index)
-    asked = frozenset(pattern for _, clause in clauses for part in clause for pattern in part)
-    return [
+    asked = _patterns_in(clauses)
+    clauses = [
         (rule, (*clause, *_besides(clause, options[rule], where, asked)))
         for rule, clause in clauses
-    ], told
+    ]
+    return _Chosen(clauses, told, where, lines)
 
 
 def _differ(one: frozenset[Pattern], other: frozenset[Pattern]) -> bool:
@@ -249,7 +304,7 @@ def _besides(
     clause: Clause,
     options: Iterable[frozenset[Pattern]],
     where: Mapping[Pattern, int],
-    asked: frozenset[Pattern],
+    asked: AbstractSet[Pattern],
 ) -> Clause:
     """Return one more part for a clause that is in no line of the sample, of few new patterns.
 
@@ -282,10 +337,10 @@ def _where(haystacks: Sequence["_Haystack"], sample: Sequence[Block]) -> dict[Pa
         where |= dict.fromkeys(haystack.patterns, 0)
     for block in sample:
         for haystack in haystacks:
-            for pattern, ends in zip(haystack.patterns, haystack.places(block.data), strict=True):
-                for line in _lines_of(block, ends):
-                    where[pattern] |= 1 << (lines + line)
-        lines += len(block.ends)
+            for number, places in haystack.places(block.data).items():
+                for line in block.indices(places):
+                    where[haystack.patterns[number]] |= 1 << (lines + line)
+        lines += block.lines
     return where
 
 
@@ -321,25 +376,45 @@ def rarest(
     return clause, found
 
 
+def _paired(clause: Clause, where: Mapping[Pattern, int], lines: int) -> Clause:
+    """Say a clause by pairs of needles where that finds no more lines of the sample.
+
+    Hyperscan tells of a match in the time in which it sees for ten whether the other is there.
+    """
+    first, *others = clause
+    paired: list[frozenset[Pattern]] = []
+    single: list[frozenset[Pattern]] = []
+    for other in others:
+        # What is no text cannot be part of a pair, and may stand for both if it is rare.
+        alone = {pattern for pattern in first | other if not is_text(pattern)}
+        spared = _union_of(where, first).bit_count() + _union_of(where, other).bit_count()
+        if (
+            spared < lines * _FREQUENT_SHARE
+            or len(first) * len(other) > _PAIRS_OF_PARTS_LIMIT
+            or _union_of(where, alone)
+        ):
+            single.append(other)
+        else:
+            paired.append(together(first - alone, other - alone) | alone)
+    return (*paired, *single) if paired else clause
+
+
 def _union_of(where: Mapping[Pattern, int], part: Iterable[Pattern]) -> int:
-    return functools.reduce(lambda a, b: a | b, (where[pattern] for pattern in part))
+    return functools.reduce(lambda a, b: a | b, (where[pattern] for pattern in part), 0)
 
 
 class _Search:
     """Clauses that lines are searched for."""
 
-    def __init__(
-        self, clauses: Sequence[tuple[Candidate, Clause]], doubtful: Iterable[Pattern] = ()
-    ) -> None:
-        asked = {pattern for _, clause in clauses for part in clause for pattern in part}
-        patterns = sorted(asked.union(ODD, doubtful, (_NAN, *_UNEVEN)))
+    def __init__(self, clauses: Clauses, doubtful: Iterable[Pattern] = ()) -> None:
+        patterns = sorted(_patterns_in(clauses).union(ODD, doubtful, (_NAN, *_UNEVEN)))
         self._haystack = _Haystack(patterns)
         numbers = {pattern: number for number, pattern in enumerate(patterns)}
-        self._odd = [numbers[pattern] for pattern in (*ODD, _NAN)]
-        self._uneven = [numbers[pattern] for pattern in _UNEVEN]
-        self._doubtful = [numbers[pattern] for pattern in doubtful]
+        self._odd = frozenset(numbers[pattern] for pattern in (*ODD, _NAN))
+        self._uneven = frozenset(numbers[pattern] for pattern in _UNEVEN)
+        self._doubtful = frozenset(numbers[pattern] for pattern in doubtful)
         self._clauses = [
-            (rule, tuple(tuple(numbers[pattern] for pattern in part) for part in clause))
+            (rule, tuple(frozenset(numbers[pattern] for pattern in part) for part in clause))
             for rule, clause in clauses
         ]
         self._clauses_of: list[list[int]] = [[] for _ in patterns]
@@ -348,29 +423,35 @@ class _Search:
             for number in clause[0]:
                 self._clauses_of[number].append(index)
 
-    def find(self, block: Block) -> Found | None:
+    def find(self, block: Block, documents: int) -> Found | None:
         """Return the lines that fulfil a clause, each with the rules whose clauses these are.
 
-        None where not every line end stands between two objects.
+        None where not every line holds one document.
+
+        Args:
+            block: lines of valid JSON, of which each document is an object.
+            documents: how many there are.
         """
         places = self._haystack.places(block.data)
-        if any(places[number] for number in self._uneven) and not one_a_line(block):
+        if self._uneven.isdisjoint(places):
+            block.lines = documents
+        elif documents != block.lines or not one_a_line(block):
             return None
-        odd = _lines_of(block, (end for number in self._odd for end in places[number]))
-        lines: dict[int, set[int]] = {}  # number of a pattern → lines with it
+        if not places:
+            return Found([], [])
+        known: dict[int, set[int]] = {}  # number of a pattern → lines with it
 
-        def lines_with(part: tuple[int, ...]) -> set[int]:
+        def lines_with(part: frozenset[int]) -> set[int]:
             found: set[int] = set()
-            for number in part:
-                if places[number]:
-                    if number not in lines:
-                        lines[number] = _lines_of(block, places[number])
-                    found |= lines[number]
+            for number in part.intersection(places):
+                if number not in known:
+                    known[number] = block.indices(places[number])
+                found |= known[number]
             return found
 
+        odd = lines_with(self._odd)
         alive: dict[int, list[Candidate]] = {}
-        begun = {c for number, ends in enumerate(places) if ends for c in self._clauses_of[number]}
-        for index in sorted(begun):
+        for index in sorted({c for number in places for c in self._clauses_of[number]}):
             rule, (first, *others) = self._clauses[index]
             found = lines_with(first) - odd
             for part in others:
@@ -379,24 +460,17 @@ class _Search:
                 found &= lines_with(part)
             for line in found:
                 alive.setdefault(line, []).append(rule)
-        doubtful = _lines_of(block, (end for number in self._doubtful for end in places[number]))
         return Found(
             [(line, tuple(alive[line])) for line in sorted(alive)],
             sorted(odd),
-            frozenset(doubtful - odd),
+            frozenset(lines_with(self._doubtful) - odd),
         )
-
-
-def _lines_of(block: Block, ends: Iterable[int]) -> set[int]:
-    """Return the indices of the lines in which matches that end there stand."""
-    line_ends = block.ends
-    return {bisect_left(line_ends, end - 1) for end in ends}
 
 
 def _haystacks(patterns: Sequence[Pattern]) -> list["_Haystack"]:
     """Compile patterns to be looked for once: those that are texts by themselves, sooner so."""
-    texts = [pattern for pattern in patterns if _TEXT.fullmatch(pattern)]
-    others = [pattern for pattern in patterns if not _TEXT.fullmatch(pattern)]
+    texts = [pattern for pattern in patterns if is_text(pattern)]
+    others = [pattern for pattern in patterns if not is_text(pattern)]
     return [_Haystack(texts, literal=True), _Haystack(others)]
 
 
@@ -429,7 +503,7 @@ class _Haystack:
     def __init__(self, patterns: Sequence[Pattern], *, literal: bool = False) -> None:
         """Compile. `ImportError` or `ValueError` where that is not possible."""
         self.patterns = patterns
-        texts = [_ESCAPE.sub(rb"\1", p) for p in patterns] if literal else patterns
+        texts = list(map(text_of_pattern, patterns)) if literal else patterns
         self._database = compiled(texts, literal=literal)
         if self._database is None:
             return
@@ -443,17 +517,17 @@ class _Haystack:
         """
         examples = [example_of(pattern) for pattern in self.patterns]
         ends = accumulate(len(example) + 1 for example in examples)
-        found = self.places(b" ".join(examples) + b" ")
-        for pattern, end, there in zip(self.patterns, ends, found, strict=True):
-            if end - 1 not in there:
-                raise ValueError(f"{pattern!r} is not found")
+        found = self.places(b"\n".join(examples) + b"\n")
+        for number, end in enumerate(ends):
+            if end - 2 not in found[number]:
+                raise ValueError(f"{self.patterns[number]!r} is not found")
 
-    def places(self, data: bytes) -> list[list[int]]:
-        """Return for each pattern where its matches end."""
-        found: list[list[int]] = [[] for _ in self.patterns]
+    def places(self, data: bytes) -> Mapping[int, list[int]]:
+        """Return the last places of all matches, in order, by the number of the pattern."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
 
         def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            found[number].append(end)
+            found[number].append(end - 1)
 
         if self._database is not None:
             self._database.scan(data, match_event_handler=note)
@@ -482,7 +556,7 @@ class _Rows(NamedTuple):
 
 
 class _Proof:
-    """Shows of a block that it is valid JSON, as many documents as lines, all of the source."""
+    """Shows of a block that it is valid JSON and all of its documents are of the source."""
 
     def __init__(self, source: Source, telling: Telling) -> None:
         """Make it. `ImportError` where there is no parser for this machine."""
@@ -501,10 +575,7 @@ class _Proof:
         """Whether the last block took far too long, so that more of them had better not come."""
 
     def read(self, block: Block) -> "_Rows | None":
-        """Return what was read of the lines; None where it is not shown.
-
-        Where it is, and each line end stands between objects, one is on each line.
-        """
+        """Return what was read of the documents, in order; None where it is not shown."""
         rows = self._parsed(block)
         if rows is None:
             return None
@@ -526,15 +597,18 @@ class _Proof:
     def _parsed(self, block: Block) -> list[Row] | None:
         data = block.data
         self.strained = False
-        if data[:1] != b"{" or not len(block.ends) * _SHORTEST_BYTES <= len(data) <= _LARGEST_BYTES:
+        if data[:1] != b"{" or len(data) > _LARGEST_BYTES:
             return None
+        limit = len(data) // _SHORTEST_BYTES
         begun = process_time()
         try:
-            rows = list(self._parse(data, fields=self._pointers, format="lines"))
+            parsed = self._parse(data, fields=self._pointers, format="lines")
+            rows = list(islice(parsed, limit + 1))
         except (ValueError, RecursionError):
             return None
-        self.strained = process_time() - begun > _STRAIN_S
-        return None if self.strained or len(rows) != len(block.ends) else rows
+        finally:
+            self.strained = process_time() - begun > _STRAIN_S
+        return None if self.strained or len(rows) > limit else rows
 
     def _verdicts(self, rows: set[Row]) -> dict[Row, Alive] | None:
         """Return rows that leave rules alive, and these; None where one is not of the source."""

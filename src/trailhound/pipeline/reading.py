@@ -75,7 +75,7 @@ class UnitReader:
                 yield from self._decode(decoder, known)
             else:
                 self.tally.size_bytes += len(item.data)
-                last_line = item.line + len(item.ends) - 1
+                last_line = item.line + item.lines - 1
                 if current is None or rest:
                     rest = max(0, rest - 1)
                     current = yield from self._by_line(file, item, decoder)

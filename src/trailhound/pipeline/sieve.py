@@ -104,7 +104,7 @@ class Sieve:
         found = self._prefilter.find(block)
         if found is None:
             return self._sift(block)
-        return Sifted(len(block.ends) - len(found.odd), found.candidates, found.odd)
+        return Sifted(block.lines - len(found.odd), found.candidates, found.odd)
 
     def _sift(self, block: Block) -> Sifted:
         alive: dict[int, Alive] | None = None
