@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from trailhound.engine.windows.chances import Chances
 from trailhound.engine.windows.contract import Feed
 from trailhound.model.events import Envelope, Event
 from trailhound.model.records import Origin
 from trailhound.pipeline import spool
 from trailhound.pipeline.spool import Fed, Spool
+from trailhound.rules.ir import Condition, Correlation
 
 
 def _describe(document: Mapping[str, Any]) -> Envelope:
@@ -50,7 +52,7 @@ def test_events_come_back_as_they_were(
     describe: Callable[[Mapping[str, Any]], Envelope], send: Callable[[Event], Event]
 ) -> None:
     event = _event(7, describe)
-    with Spool() as held:
+    with Spool(Chances({})) as held:
         held.add(Fed(send(_event(7, describe)), (Feed(7, event.uid, 0, 1, ("k",)),)))
         (feed,) = held.sorted()
         found = held.event(feed.at)
@@ -62,7 +64,7 @@ def test_a_written_document_comes_back_with_its_bytes() -> None:
     document = {"t": 3}
     event = Event("x", document, (Origin("a", 1),), {"one": (document,)}, _describe)
     event.written = b'{"t":3}'
-    with Spool() as held:
+    with Spool(Chances({})) as held:
         held.add(Fed(event, (Feed(3, event.uid, 0, 1, ()),)))
         (feed,) = held.sorted()
         found = held.event(feed.at)
@@ -76,7 +78,7 @@ def test_a_written_document_comes_back_with_its_bytes() -> None:
 def test_feeds_come_by_time_wherever_they_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "_RUN_BYTES", 2000)
     times = [(number * 37) % 101 for number in range(101)]
-    with Spool() as held:
+    with Spool(Chances({})) as held:
         for number in times:
             event = _event(number, time_ns=number)
             feeds = tuple(Feed(number, event.uid, 0, window, ("k" * 100,)) for window in (1, 2))
@@ -89,9 +91,59 @@ def test_feeds_come_by_time_wherever_they_waited(monkeypatch: pytest.MonkeyPatch
 
 
 def test_describers_that_are_made_anew_for_each_event_are_not_kept() -> None:
-    with Spool() as held:
+    with Spool(Chances({})) as held:
         for number in range(200):
             event = _event(number, partial(_device, f"host-{number}"))
             held.add(Fed(event, (Feed(number, event.uid, 0, 1, ()),)))
         devices = [held.event(feed.at).envelope.device for feed in held.sorted()]
     assert devices == [f"host-{number}" for number in range(200)]
+
+
+def _grown(origins: tuple[Origin, ...], number: int) -> Event:
+    event = _event(number)
+    event.origins = origins
+    event.seed = _grown, (number,)
+    return event
+
+
+@pytest.mark.parametrize("run_bytes", [2000, 10**9])
+def test_events_are_made_again_of_their_seeds(
+    run_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_RUN_BYTES", run_bytes)
+    with Spool(Chances({})) as held:
+        for number in range(40):
+            event = _grown((Origin("b.log", number + 5),), number)
+            onward = (Feed(0, "", 1, 2, ("k",), (("v",),)),)
+            held.add(Fed(event, (Feed(number, event.uid, 0, 1, ("k",), onward=onward),)))
+            held.add(Fed(event, (Feed(number, event.uid, 1, 1, ("k",)),)))
+        feeds = list(held.sorted())
+        assert [(feed.time_ns, feed.rule) for feed in feeds] == [
+            (number, rule) for number in range(40) for rule in (0, 1)
+        ]
+        assert all(feed.onward == (() if feed.rule else onward) for feed in feeds)
+        assert all(isinstance(feed, Feed) for fed in feeds for feed in (fed, *fed.onward))
+        for feed in reversed(feeds):
+            found, event = held.event(feed.at), _event(feed.time_ns)
+            event.origins = (Origin("b.log", feed.time_ns + 5),)
+            assert _told(found) == _told(event)
+            assert _told(pickle.loads(pickle.dumps(found))) == _told(event)
+        assert held.last_ns == 39
+
+
+def test_feeds_of_groups_that_cannot_say_anything_are_left_out() -> None:
+    window = Correlation(
+        kind="event_count", rules=("r",), timespan_ns=9, conditions=(Condition("gte", 3),)
+    )
+    outer = Correlation(kind="temporal", rules=("w", "q"), timespan_ns=9)
+    with Spool(Chances({1: window, 2: outer}, silent=[1])) as held:
+        for number in range(12):
+            event = _event(number)
+            key = ("often",) if number % 4 else ("seldom" if number else "alone",)
+            onward = (Feed(0, "", 0, 2, key),)
+            held.add(Fed(event, (Feed(number, event.uid, 0, 1, key, onward=onward),)))
+        event = _event(50)
+        held.add(Fed(event, (Feed(50, event.uid, 1, 2, ("often",)),)))
+        # Nothing else has both what the outer window asks for and enough for the inner one.
+        assert {feed.key for feed in held.sorted()} == {("often",)}
+        assert held.last_ns == 50

@@ -1,6 +1,7 @@
 """Laws that hold for every kind of window; a new kind adds a window to `WINDOWS`."""
 
 import itertools
+import math
 import random
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trailhound.engine.windows import paged
+from trailhound.engine.windows.chances import Chances, least_feeds
 from trailhound.engine.windows.contract import NEVER, AnyFold, Feed, Fired, Outcome
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.engine.windows.paged import Paged, Shelf
@@ -282,6 +284,34 @@ def test_outcomes_are_told_apart_and_carry_their_evidence(
     random.Random(seed).shuffle(feeds)
     again = folded(fold_of(window), sorted(feeds, key=lambda feed: feed[:2]), 60)
     assert again[:2] == (outcomes, fired)
+
+
+@every_window
+@settings(max_examples=60)
+@given(feeds=streams())
+def test_a_group_without_a_chance_says_nothing(window: Window, feeds: list[Feed]) -> None:
+    chances = Chances({0: window})
+    chances.add(feeds)
+    assert len({chances.possible(feed) for feed in feeds}) <= 1
+    if feeds and not chances.possible(feeds[0]):
+        assert folded(fold_of(window), feeds, 60)[:2] == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("window", "least"),
+    [
+        (correlation("event_count", ("gt", 2.5), ("lt", 9)), 3),
+        (correlation("event_count", ("eq", 0)), 1),
+        (correlation("event_count", ("gte", math.inf)), 1),
+        (correlation("temporal"), 3),
+        (correlation("value_sum", ("gt", 5), value=True), 1),
+        (Frequency(rules=RULES, count=50, timespan_ns=10), 50),
+        (Flatline(rules=RULES, threshold=3, timespan_ns=7), 1),
+        (Deduplicated(rules=RULES, period_ns=10, threshold=3), 3),
+    ],
+)
+def test_how_many_feeds_a_group_needs(window: Window, least: int) -> None:
+    assert least_feeds(window) == least
 
 
 @every_window

@@ -71,6 +71,25 @@ def match_event(
     return [verdicts[index] for index in sorted(verdicts)]
 
 
+def match_fields(
+    plan: Plan,
+    source: str,
+    views: tuple[str, ...],
+    fields: Mapping[str, Any],
+    rest: frozenset[str],
+    among: frozenset[int],
+) -> tuple[Candidate, ...] | None:
+    """Return which of a few rules match an event of which only some fields are known.
+
+    None where its other fields, of names in `rest`, may matter, or the rules have to be asked.
+    """
+    view_plan = plan.reading(source, views)
+    if view_plan is None:
+        return ()
+    few = view_plan.only(among)
+    return None if few.reads_any(rest) else few.matching(fields)
+
+
 def _match_few(plan: Plan, event: Event, among: frozenset[int]) -> list[Hit | Undecided] | None:
     """Do the same where all views of an event are one document; None where they are not."""
     views = event.views

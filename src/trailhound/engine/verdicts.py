@@ -49,6 +49,12 @@ class Few:
             self._values = tuple(values)
             self._present = tuple(name for name in present if name not in values)
 
+    def reads_any(self, names: frozenset[str]) -> bool:
+        """Whether a verdict may depend on a key of these."""
+        return not (
+            self._remembers and names.isdisjoint(self._values) and names.isdisjoint(self._present)
+        )
+
     def matching(self, document: Mapping[str, Any]) -> tuple[Candidate, ...] | None:
         """Return those that match a document; None where they have to be asked."""
         if not self._remembers:

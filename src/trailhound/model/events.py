@@ -16,6 +16,10 @@ View = tuple[Mapping[str, Any], ...]
 auditd, where a rule's conditions must hold on one and the same record."""
 
 
+Seed = tuple[Callable[..., "Event"], tuple[Any, ...]]
+"""A module-level function, and what it takes behind the origins of the event: plain data."""
+
+
 class Outcome(IntEnum):
     """How the action ended. Values are OCSF `status_id`."""
 
@@ -79,6 +83,7 @@ class Event:
         "document",
         "notes",
         "origins",
+        "seed",
         "source",
         "told",
         "views",
@@ -122,6 +127,8 @@ class Event:
         self._uid: str | None = None
         self.written: bytes | None = None
         """The document as `orjson.dumps` writes it, where whoever read it knows that."""
+        self.seed: Seed | None = None
+        """What it can be made of again, where its source says so and that is less than itself."""
         self.told: dict[str, Any] = {}
         """What an outlet wrote of it, by the name of the form: many findings may be about one
         event."""
@@ -214,10 +221,22 @@ class Event:
 
     def __reduce__(self) -> tuple[Callable[..., "Event"], tuple[Any, ...]]:
         """Make it ready to be sent between processes."""
+        if self.seed is not None:
+            return grown, (self.origins, self.seed, self._uid)
         return restored, (self.plain(), self._describe, self._envelope)
 
     def __repr__(self) -> str:
         return f"Event({self.source!r}, {self.origins[0]})"
+
+
+def grown(origins: tuple[Origin, ...], seed: Seed, uid: str | None = None) -> Event:
+    """Make an event of its seed."""
+    make, rest = seed
+    event = make(origins, *rest)
+    event.seed = seed
+    if uid is not None:
+        event.restore_uid(uid)
+    return event
 
 
 def restored(

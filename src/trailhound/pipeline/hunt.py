@@ -16,6 +16,7 @@ from trailhound.engine.match import matcher
 from trailhound.engine.matching import Hit, finding_of, match_event
 from trailhound.engine.plan import Plan
 from trailhound.engine.tests import GaveUp
+from trailhound.engine.windows.chances import chances_in
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.lake.lake import Lake, Times
@@ -78,7 +79,7 @@ def hunt_rules(
                     tally.undecided[verdict.rule] += 1
 
     with (
-        Spool() as spool,
+        Spool(chances_in(plan)) as spool,
         passing_shelf() as shelf,
         Asking(plan, loaded.ruleset.programs) as asking,
     ):
@@ -90,7 +91,8 @@ def hunt_rules(
             if uid not in silent and requests.first(uid, hit.event.request):
                 out(finding_of(plan, hit, explained=True))
         state = WindowState(shelf=shelf)
-        ended = finish(plan, state, spool.event, _end_ns(lake, times))
+        end_ns = max(_end_ns(lake, times), spool.last_ns)
+        ended = finish(plan, state, spool.event, end_ns)
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)
         elapsed_s = time.monotonic() - started

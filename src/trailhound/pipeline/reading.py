@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 import msgspec
 
-from trailhound.engine.matching import Hit, Undecided, match_candidates, match_event
+from trailhound.engine.matching import Hit, Undecided, match_candidates, match_event, match_fields
 from trailhound.engine.plan import Plan
 from trailhound.intake.blocks import Block
 from trailhound.intake.files import InputFile, read_blocks
@@ -14,7 +14,7 @@ from trailhound.pipeline.prefilter import Alive
 from trailhound.pipeline.sieve import Sieve
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.text_search import TextSearch
-from trailhound.sources.contract import Likely, Passed, Searched, Source
+from trailhound.sources.contract import Glimpse, Likely, Passed, Searched, Source
 from trailhound.sources.decode import Decoder
 
 _Places = Callable[[int], Origin]
@@ -132,7 +132,9 @@ class UnitReader:
             block.data, block.ends, file.path, block.line, context, marks, search.wanted
         )
         for item in decoder.skim(source, lines):
-            if isinstance(item, Passed):
+            if isinstance(item, Glimpse):
+                yield from self._glimpsed(source.name, item, search.rules(item.marks))
+            elif isinstance(item, Passed):
                 self.tally.records += item.records
                 self.tally.events[source.name] += item.events
                 for view, count in item.views.items():
@@ -147,6 +149,18 @@ class UnitReader:
                 origin = Origin(file.path, block.line + item)
                 yield from self._decode(decoder, RawRecord(line, origin, file.modified_ns))
         return self._fast()
+
+    def _glimpsed(self, source: str, item: Glimpse, among: frozenset[int] | None) -> Iterable[Hit]:
+        matching = None
+        if among is not None:
+            matching = match_fields(self.plan, source, *item[:3], among)
+        if matching is None:
+            return self._verdicts(match_event(self.plan, item.make(), among))
+        if not matching:
+            return ()
+        event = item.make()
+        (document,) = event.views[item.views[0]]
+        return [Hit(rule.index, event, document) for rule in matching]
 
     def _unwrapped(self, line: bytes, origin: Origin) -> tuple[Source, Block, _Places] | None:
         """Take a list of plain records out of a line such as `{"Records":[…]}`, to be sifted."""

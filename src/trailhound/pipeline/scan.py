@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
 from trailhound.engine.tests import GIVE_UPS_LIMIT
+from trailhound.engine.windows.chances import chances_in
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.intake.blocks import Block
@@ -85,7 +86,7 @@ def run_scan(
         deliver(finding)
 
     with (
-        Spool() as spool,
+        Spool(chances_in(plan)) as spool,
         passing_shelf() as shelf,
         Asking(plan, scan.rules.ruleset.programs, scan.jobs) as asking,
     ):
@@ -130,7 +131,7 @@ def _answered(
 
 def _finish(plan: Plan, state: WindowState, scan: Scan, spool: Spool) -> Iterator[Finding]:
     now_ns = end_ns(scan.files) if any(True for _ in state.groups.names()) else 0
-    yield from finish(plan, state, spool.event, now_ns)
+    yield from finish(plan, state, spool.event, max(now_ns, spool.last_ns))
 
 
 def plan_for(rules: Sequence[Rule]) -> Plan:

@@ -75,8 +75,22 @@ class Likely(NamedTuple):
     """What was found in its lines; negative where that is not known."""
 
 
+class Glimpse(NamedTuple):
+    """What an event says that may match some rules, before it is made. `Passed` counts it."""
+
+    views: tuple[str, ...]
+    """In all of them it is one and the same document."""
+    fields: Mapping[str, Any]
+    """That document without what every line has."""
+    rest: frozenset[str]
+    """Names of what the document may have and `fields` has not."""
+    make: Callable[[], Event]
+    marks: int
+    """As those of `Likely`."""
+
+
 class Passed(NamedTuple):
-    """Events that no rule can match, which were counted and nothing else."""
+    """Events that were counted, and which no rule can match but for those glimpsed at."""
 
     records: int
     """Lines taken in, also those whose event is still open."""
@@ -85,11 +99,14 @@ class Passed(NamedTuple):
     """View → how many of them are in it."""
 
 
+Skimmed = Passed | Glimpse | Likely | ParseFailure | int
+
+
 @runtime_checkable
 class Skimming(Protocol):
     """A reader of lines that can pass over those in which a search has found nothing."""
 
-    def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
+    def skim(self, lines: Searched) -> Iterator[Skimmed]:
         """Read lines, making events only of what may match a rule.
 
         State that later events depend on is kept as by `read`, and so are the order and the

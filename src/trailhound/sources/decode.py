@@ -17,7 +17,7 @@ from trailhound.sources.container_lines import (
     tagged_line,
 )
 from trailhound.sources.contents import inside, within
-from trailhound.sources.contract import Likely, Passed, Searched, Settling, Skimming, Source
+from trailhound.sources.contract import Searched, Settling, Skimmed, Skimming, Source
 from trailhound.sources.document import (
     JsonFailure,
     Reading,
@@ -107,9 +107,7 @@ class Decoder:
         elif bare:
             yield from self._line(data, record.origin)
 
-    def skim(
-        self, source: Source, lines: Searched
-    ) -> Iterator[Passed | Likely | ParseFailure | int]:
+    def skim(self, source: Source, lines: Searched) -> Iterator[Skimmed]:
         """Pass over lines as the reader of a source does that is `Skimming`; see there."""
         reader = self._readers[source.name]
         assert isinstance(reader, Skimming)  # noqa: S101 - the source has a text gate

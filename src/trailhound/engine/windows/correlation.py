@@ -10,7 +10,7 @@ window: the moment it comes to hold is a finding of its own, a *silence*. A grou
 heard of is not silent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
 
@@ -82,6 +82,7 @@ class CorrelationFold:
 
     def __init__(self, window: Correlation, titles: tuple[str, ...]) -> None:
         self._window = window
+        self._span_ns = window.timespan_ns
         self._titles = titles
         self._all = len(set(window.rules))
         self._asked = _ASKED.get(window.kind, "")
@@ -99,10 +100,10 @@ class CorrelationFold:
         if not state.hits:
             return NEVER
         oldest = self._minds_silence and not state.silent
-        return (state.first_ns if oldest else state.last_ns) + self._window.timespan_ns + 1
+        return (state.first_ns if oldest else state.last_ns) + self._span_ns + 1
 
-    def take(self, state: Group, feed: Feed, shelf: Shelf) -> Iterator[Outcome | Fired]:
-        """Take a hit in; yield the episode that it ended, if any."""
+    def take(self, state: Group, feed: Feed, shelf: Shelf) -> Sequence[Outcome | Fired]:
+        """Take a hit in; return the episode that it ended, if any."""
         held = held_of(feed, self._asked)
         self._expire(state, feed.time_ns, shelf)
         self._enter(state, held, shelf)
@@ -111,16 +112,16 @@ class CorrelationFold:
         if self._minds_silence:
             state.last, state.silent = feed, result is not None
         if result is None:
-            if episode is not None:
-                yield self._outcome(episode)
-                state.episode = None
-            return
+            if episode is None:
+                return ()
+            state.episode = None
+            return (self._outcome(episode),)
         if episode is None:
             episode = state.episode = self._begin(state, shelf)
         else:
             episode.add(held)
         episode.result = max(episode.result, result)
-        yield Fired(feed)
+        return (Fired(feed),)
 
     def until(self, state: Group, now_ns: int, shelf: Shelf) -> Iterator[Outcome | Fired]:
         """Yield the episode that is over, since nothing came for a timespan; and silence."""
@@ -160,8 +161,8 @@ class CorrelationFold:
         return Episode(extract, dict(state.counts))
 
     def _expire(self, state: Group, now_ns: int, shelf: Shelf) -> None:
-        hits, since_ns = state.hits, now_ns - self._window.timespan_ns
-        while hits and state.first_ns < since_ns:
+        hits, since_ns = state.hits, now_ns - self._span_ns
+        while state.first_ns < since_ns and hits:
             self._leave(state, hits.pop(shelf), shelf)
             if hits:
                 state.first_ns = hits.at(0, shelf).time_ns
@@ -172,6 +173,8 @@ class CorrelationFold:
         state.last_ns = held.time_ns
         state.hits.add(held, shelf)
         state.counts[held.rule] = state.counts.get(held.rule, 0) + 1
+        if not (self._minds_order or self._asked):
+            return
         turn = state.left + len(state.hits)
         if self._minds_order:
             places = state.places = state.places or Places()

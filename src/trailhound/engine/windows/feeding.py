@@ -95,6 +95,7 @@ class Feeder:
             said = answered.said if answered else self._say(self._rule, document)
             if answered is not None:
                 keys, values = [(answered.dedup,)], ((answered.unique,),)
+        position, index = self._position, self._index
         found: list[Feed] = []
         onward: tuple[Feed, ...] = ()
         for key in keys:
@@ -103,8 +104,9 @@ class Feeder:
                 onward = tuple(
                     [feed for outer in self._outer for feed in outer.feeds(event, completed, None)]
                 )
-            stamp = time_ns, uid, self._position, self._index
-            found.append(Feed(*stamp, key, values, request, 0, onward, said))
+            told = key, values, request, 0, onward, said
+            # In a third of the time that the class takes for it.
+            found.append(tuple.__new__(Feed, (time_ns, uid, position, index, *told)))
         return found
 
     def _keys(self, document: Mapping[str, Any]) -> list[Key]:

@@ -173,6 +173,9 @@ class Paged(Struct, Generic[T], array_like=True):
     def __len__(self) -> int:
         return len(self.held) if self.book is None else self.book.size
 
+    def __bool__(self) -> bool:
+        return bool(self.held) or self.book is not None
+
     def add(self, entry: T, shelf: Shelf) -> None:
         """Put an entry in its place."""
         book = self.book

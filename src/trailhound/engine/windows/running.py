@@ -97,6 +97,9 @@ def _wake(
 
 def _take_all(plan: Plan, state: WindowState, feeds: list[Feed], kept: Kept) -> Iterator[Finding]:
     """Take feeds of the same time, in the order of their events."""
+    if len(feeds) == 1:
+        yield from _take(plan, state, feeds, kept)
+        return
     for _, same in groupby(sorted(feeds, key=_UID), _UID):
         yield from _take(plan, state, list(same), kept)
 
@@ -110,7 +113,7 @@ def _take(plan: Plan, state: WindowState, feeds: list[Feed], kept: Kept) -> Iter
     while queue:
         _, rule, _, feed = heapq.heappop(queue)
         group = feed.window, feed.key
-        if (rule, group) in taken:
+        if taken and (rule, group) in taken:
             state.repeats += 1
             continue
         if queue:
@@ -135,8 +138,7 @@ def _told(plan: Plan, state: WindowState, group: Group, feed: Feed) -> list[Told
     told = timeline.take(fold, line, feed, state.shelf)
     if state.shelf.made:
         state.spilled[feed.window] += timeline.tidy(fold, line, state.shelf)
-    due_ns = fold.due(line.state)
-    line.wake_ns = min(line.wake_ns, due_ns)
+    line.wake_ns = min(line.wake_ns, fold.due(line.state))
     groups.put(group, line)
     return told
 
@@ -144,6 +146,8 @@ def _told(plan: Plan, state: WindowState, group: Group, feed: Feed) -> list[Told
 def onward_of(fired: Fired) -> list[Feed]:
     """Return what the windows over a window are fed."""
     by = fired.feed
+    if not by.onward:
+        return []
     feeds = [
         onward._replace(time_ns=by.time_ns, uid=by.uid, request=by.request, at=by.at)
         for onward in by.onward

@@ -115,14 +115,11 @@ class Tally(Struct):
 
 def held_of(feed: Feed, asked: Asked) -> Held:
     """Return what is kept of a feed; of the first of its value fields, as it is asked for."""
-    texts = feed.values[0] if feed.values else ()
+    texts = feed.values[0] if asked and feed.values else ()
     if not texts:
-        return Held(feed.time_ns, feed.uid, feed.rule, feed.at)
-    values: tuple[str | float, ...]
-    if asked in ("sum", "rank"):
-        values = tuple(_numbers(texts))
-    else:
-        values = tuple(map(short, texts)) if asked else ()
+        # In a third of the time that the class takes for it.
+        return tuple.__new__(Held, (feed.time_ns, feed.uid, feed.rule, feed.at, ()))
+    values = tuple(_numbers(texts)) if asked in ("sum", "rank") else tuple(map(short, texts))
     return Held(feed.time_ns, feed.uid, feed.rule, feed.at, values)
 
 

@@ -155,11 +155,12 @@ def place(feed: Feed) -> Place:
 
 def take(fold: AnyFold, line: AnyLine, feed: Feed, shelf: Shelf) -> list[Told]:
     """Fold the next feed in; return what was told."""
+    state = line.state
     told: list[Told] = []
-    if fold.due(line.state) <= feed.time_ns:
-        told.extend(fold.until(line.state, feed.time_ns, shelf))
+    if fold.due(state) <= feed.time_ns:
+        told.extend(fold.until(state, feed.time_ns, shelf))
     if not (feed.request and _repeats(line, feed, shelf)):
-        told.extend(fold.take(line.state, feed, shelf))
+        told.extend(fold.take(state, feed, shelf))
     return told
 
 

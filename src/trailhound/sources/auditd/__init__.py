@@ -19,7 +19,7 @@ from trailhound.sources.auditd.envelope import describe, describe_named, time_ns
 from trailhound.sources.auditd.fields import read_line, recognises
 from trailhound.sources.auditd.spelling import CODED, SHOWS, decoded, spelling
 from trailhound.sources.auditd.views import Processes, make_views
-from trailhound.sources.contract import Likely, Passed, Searched, Source, TextGate
+from trailhound.sources.contract import Likely, Passed, Searched, Skimmed, Source, TextGate
 
 _NAME = "auditd"
 
@@ -47,7 +47,7 @@ class AuditdReader:
         given = self._assembler.add(line, payload.origin)
         return [item for group, late in given for item in self._events(group, late=late)]
 
-    def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
+    def skim(self, lines: Searched) -> Iterator[Skimmed]:
         """See `Skimming`: events that are not wanted are put together, and never read."""
         records = events = 0
         views: Counter[str] = Counter()

@@ -11,16 +11,17 @@ its message yields (`catalogue`).
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from trailhound.model.events import Event, View
 from trailhound.model.records import Origin, ParseFailure, Payload
-from trailhound.sources.contract import Likely, Passed, Searched, Source, TextGate
+from trailhound.sources.contract import Glimpse, Likely, Searched, Skimmed, Source, TextGate
 from trailhound.sources.linux_auth import journal, skimming
 from trailhound.sources.linux_auth.catalogue import FIELDS, PROCESS_VIEW, ROUTES
 from trailhound.sources.linux_auth.envelope import describe, program_in
 from trailhound.sources.linux_auth.lines import Lines
-from trailhound.sources.linux_auth.messages import interpret, views_of
+from trailhound.sources.linux_auth.messages import Said, interpret, said_in, views_of
 from trailhound.sources.linux_auth.spelling import SHOWS, spelling
 from trailhound.sources.linux_auth.stamps import Calendar, Moments, iso, stamp_in
 from trailhound.sources.syslog_lines import (
@@ -38,6 +39,7 @@ _AUDIT = re.compile(
     r"(?:\[[\w :.]{1,40}\] )?(?:audit: )?(?:node=\S{1,255} )?type=[\w\[\]-]{1,64} (?:msg=)?audit\(",
     re.ASCII,
 )
+_HEAD_FIELDS = frozenset(("timestamp", "time", "host", "program", "pid", "message"))
 AMBIGUOUS = "ambiguous: the message can be read in two ways, and both are judged"
 IMPOSTOR = "not written by the program it names"
 
@@ -76,26 +78,25 @@ class _Reader:
             return [ParseFailure(payload.origin, "no syslog header", "the line has no header")]
         return self._line(payload, found)
 
-    def skim(self, lines: Searched) -> Iterator[Passed | Likely | ParseFailure | int]:
+    def skim(self, lines: Searched) -> Iterator[Skimmed]:
         """See `Skimming`."""
         path, line, marks = lines.path, lines.line, lines.marks
         moments = Moments(self._calendar, path, lines.context)
 
-        def read(text: str, index: int) -> tuple[Likely]:
-            stamp, host, program, pid, message = skimming.parts_of(text)
-            time_ns, inferred, notes = moments.of(stamp, text)
-            document: dict[str, Any] = {"timestamp": stamp}
-            if inferred:
-                document["time"] = inferred
-            document["host"] = host
-            document["program"] = program
-            if pid:
-                document["pid"] = int(pid)
-            document["message"] = message
-            if program.endswith("sudo"):
+        def read(text: str, index: int) -> Likely | Glimpse:
+            stamp, _, program, _, message = parts = skimming.parts_of(text)
+            moment = moments.of(stamp, text)
+            origins = (Origin(path, line + index),)
+            if program.endswith("sudo"):  # which may go on with a line before it
+                document = _plain(parts, moment[1])
                 self._lines.link(path, document)
-            origin = Origin(path, line + index)
-            return (Likely(_event(origin, document, notes, time_ns), marks[index]),)
+                return Likely(_event(origins, document, moment[2], moment[0]), marks[index])
+            said = said_in(program, message)
+            event = partial(_sown, origins, parts, *moment, said)
+            if len(said.readings) > 1 or any(map(_launches, said.readings)):
+                return Likely(event(), marks[index])
+            fields = said.readings[0] if said.readings else {}
+            return Glimpse(said.views, fields, _HEAD_FIELDS, event, marks[index])
 
         return skimming.skim(lines, self._calendar, self._lines, read)
 
@@ -126,7 +127,7 @@ class _Reader:
         odd = [(_TIME, moment.odd)] if moment.odd else []
         if found.odd:
             odd.append((_HEADER, found.odd))
-        event = _event(payload.origin, document, moment.notes, moment.time_ns)
+        event = _event((payload.origin,), document, moment.notes, moment.time_ns)
         return [event, *_odd(payload, odd)]
 
     def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
@@ -145,17 +146,60 @@ class _Reader:
             odd.append((_TIME, "__REALTIME_TIMESTAMP is no time in microseconds"))
         if entry["MESSAGE"] is None:
             odd.append((_HEADER, "the message was too large for journalctl to print without --all"))
-        return [_event(payload.origin, document, notes), *_odd(payload, odd)]
+        return [_event((payload.origin,), document, notes), *_odd(payload, odd)]
 
 
 def _odd(payload: Payload, odd: list[tuple[str, str]]) -> list[ParseFailure]:
     return [ParseFailure(payload.origin, what, why, lost=False) for what, why in odd]
 
 
+def _plain(parts: tuple[str, str, str, str, str], time: str) -> dict[str, Any]:
+    stamp, host, program, pid, message = parts
+    document: dict[str, Any] = {"timestamp": stamp}
+    if time:
+        document["time"] = time
+    document["host"] = host
+    document["program"] = program
+    if pid:
+        document["pid"] = int(pid)
+    document["message"] = message
+    return document
+
+
+def _sown(
+    origins: tuple[Origin, ...],
+    parts: tuple[str, str, str, str, str],
+    time_ns: int,
+    time: str,
+    notes: tuple[str, ...],
+    said: Said | None = None,
+) -> Event:
+    """Make the event of a plain line that no line before it has a part in."""
+    document = _plain(parts, time)
+    views, readings = said or said_in(document["program"], document["message"])
+    event = _made(origins, document, notes, time_ns, views, readings)
+    event.seed = _sown, (parts, time_ns, time, notes)
+    return event
+
+
 def _event(
-    origin: Origin, document: dict[str, Any], notes: tuple[str, ...], time_ns: int | None = None
+    origins: tuple[Origin, ...],
+    document: dict[str, Any],
+    notes: tuple[str, ...],
+    time_ns: int | None = None,
 ) -> Event:
     family, readings = interpret(document)
+    return _made(origins, document, notes, time_ns, views_of(family, document), readings)
+
+
+def _made(
+    origins: tuple[Origin, ...],
+    document: dict[str, Any],
+    notes: tuple[str, ...],
+    time_ns: int | None,
+    names: tuple[str, ...],
+    readings: list[dict[str, Any]],
+) -> Event:
     if len(readings) > 1:
         notes = (*notes, AMBIGUOUS)
     if readings and "repeated" in readings[0]:
@@ -163,14 +207,14 @@ def _event(
     if "continues" in document:
         notes = (*notes, "sudo cut the command; put together with the lines before")
     view: View = tuple([{**document, **reading} for reading in readings]) or (document,)
-    views: dict[str, View] = dict.fromkeys(views_of(family, document), view)
+    views: dict[str, View] = dict.fromkeys(names, view)
     processes = [_process(fields) for fields in view if _launches(fields)]
     if processes:
         views[PROCESS_VIEW] = tuple(processes)
     # Only the journal names its entries.
     request = "" if "journal" not in document else None
     return Event(
-        *("linux_auth", document, (origin,), views, describe, notes),
+        *("linux_auth", document, origins, views, describe, notes),
         time_ns=time_ns,
         request=request,
     )

@@ -3,12 +3,11 @@
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from trailhound.model.records import ParseFailure
-from trailhound.sources.contract import Likely, Passed, Searched
+from trailhound.sources.contract import Glimpse, Likely, Passed, Searched
 from trailhound.sources.linux_auth.lines import Lines
 from trailhound.sources.linux_auth.messages import family_of, views_of
 from trailhound.sources.linux_auth.stamps import Calendar, is_anchored
@@ -38,7 +37,7 @@ _REST = (
     r"(?! *[{@])(pam_)?.*"
 )
 _AUDIT = b"audit("
-Item = Likely | ParseFailure
+Item = Glimpse | Likely
 _Head = tuple[bytes, bytes, bytes]
 """Host, program, and `pam_` where a module of PAM may have written the message."""
 
@@ -52,7 +51,7 @@ _ANY = _heads(f"(?:{_ISO}|{_BSD})")
 
 
 def skim(
-    lines: Searched, calendar: Calendar, known: Lines, read: Callable[[str, int], Iterable[Item]]
+    lines: Searched, calendar: Calendar, known: Lines, read: Callable[[str, int], Item]
 ) -> Iterator[Passed | Item | int]:
     """Pass over the plain lines that are not wanted; see `Skimming`.
 
@@ -87,8 +86,10 @@ def skim(
             past.remember(index)
             yield index
         else:
-            kinds[heads[index]] -= 1
-            yield from read(lines.text(index).decode(), index)
+            item = read(lines.text(index).decode(), index)
+            if isinstance(item, Likely):
+                kinds[heads[index]] -= 1
+            yield item
     past.link_sudo(count)
     past.remember(count)
     views: Counter[str] = Counter()
