@@ -69,6 +69,10 @@ _STRAIN_S = 4e-3
 """What the parser may take for a block, processor time; it needs a fiftieth of that. It begins
 anew behind each document that it leaves to `json` (`1e999`, half a character), so a block of
 nothing else takes it a thousand times as long."""
+_STRAIN_LIMIT_S = 25 * _STRAIN_S
+_CALM_BLOCKS = 64
+"""One block that takes that long, or two so close by: one that takes less may be the machine's
+fault, when its core is lent to others."""
 _NAN: Pattern = rb"[:\[, \t\r]-?(?:nan|inf|infinity)[ \t\r,}\]]"
 """What the parser takes for a number, in any spelling; of JSON it is none."""
 _UNEVEN: tuple[Pattern, ...] = (rb"[^}]\n", rb"\n[^{]", rb"[} \t\r]\{")
@@ -571,8 +575,9 @@ class _Proof:
         paths = (*gate.signature, *telling.fields)
         self._pointers = ["".join(map(_pointer, path)) for path in paths]
         self._known: dict[Row, Alive] = {}
+        self._calm_blocks = _CALM_BLOCKS
         self.strained = False
-        """Whether the last block took far too long, so that more of them had better not come."""
+        """Whether blocks take far too long, so that more of them had better not come."""
 
     def read(self, block: Block) -> "_Rows | None":
         """Return what was read of the documents, in order; None where it is not shown."""
@@ -606,9 +611,12 @@ class _Proof:
             rows = list(islice(parsed, limit + 1))
         except (ValueError, RecursionError):
             return None
-        finally:
-            self.strained = process_time() - begun > _STRAIN_S
-        return None if self.strained or len(rows) > limit else rows
+        taken_s = process_time() - begun
+        calm, self._calm_blocks = self._calm_blocks, self._calm_blocks + 1
+        if taken_s > _STRAIN_S:
+            self.strained = calm < _CALM_BLOCKS or taken_s > _STRAIN_LIMIT_S
+            self._calm_blocks = 0
+        return None if self.strained or len(rows) != len(block.ends) else rows
 
     def _verdicts(self, rows: set[Row]) -> dict[Row, Alive] | None:
         """Return rows that leave rules alive, and these; None where one is not of the source."""

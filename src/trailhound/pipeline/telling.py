@@ -35,7 +35,7 @@ class Telling:
     """Those of the gates, which are read of every record."""
 
     _may: dict[tuple[int, Row], bool] = field(default_factory=dict)
-    _maybe: dict[int, Maybe] = field(default_factory=dict)
+    _maybe: dict[int, Maybe | None] = field(default_factory=dict)
 
     @property
     def rules(self) -> tuple[Candidate, ...]:
@@ -61,14 +61,19 @@ class Telling:
 
     def may(self, rule: Candidate, values: Row) -> bool:
         """Whether a rule may match a record, also one that was searched for, from its values."""
+        try:
+            maybe = self._maybe[rule.index]
+        except KeyError:
+            asks = not set(self.fields).isdisjoint(fields_asked(rule.predicate))
+            maybe = possible(rule.predicate, frozenset(self.fields)) if asks else None
+            self._maybe[rule.index] = maybe
+        if maybe is None:
+            return True
         asked = rule.index, values
         found = self._may.get(asked)
         if found is None:
             if not all(type(value) is str for value in values):
                 return True
-            maybe = self._maybe.get(rule.index)
-            if maybe is None:
-                maybe = self._maybe[rule.index] = possible(rule.predicate, frozenset(self.fields))
             found = maybe({path: [v] for path, v in zip(self.fields, values, strict=True)})
             if is_short(values):
                 if len(self._may) >= Gate.MEMORY:
