@@ -211,12 +211,14 @@ def choices(need: Need, cost: Callable[[Pattern], int]) -> list[frozenset[Patter
 
 
 def patterns_of(need: Need) -> Iterator[Pattern]:
-    """Yield every pattern that may be chosen for a need."""
-    if isinstance(need, OneOf):
-        yield from need.patterns
-    else:
-        for part in need.needs:
-            yield from patterns_of(part)
+    """Yield every pattern that may be chosen for a need, some more than once."""
+    waiting = [need]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, OneOf):
+            yield from part.patterns
+        else:
+            waiting.extend(part.needs)
 
 
 def is_text(pattern: Pattern) -> bool:
@@ -359,6 +361,8 @@ def _key_of(field: Field) -> Need | None:
     ways = [_path_of(path) for path in field.paths]
     if not ways or not all(ways):
         return None
+    if len(ways) == 1:
+        return Each(ways[0])
     return Enough(tuple(Each(way) for way in ways))
 
 
