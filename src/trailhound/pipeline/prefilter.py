@@ -65,14 +65,13 @@ _LARGEST_BYTES = 512 * 1024
 """Of a line of several MB that repeats keys, the exact path does not read every value by itself."""
 _SHORTEST_BYTES = 100
 """Lines that are shorter on average are no records of a format that is searched."""
-_STRAIN_S = 4e-3
-"""What the parser may take for a block, processor time; it needs a fiftieth of that. It begins
+_STRAIN_S = 0.1
+"""What the parser may take for blocks of late, processor time; it needs a tenth of that. It begins
 anew behind each document that it leaves to `json` (`1e999`, half a character), so a block of
-nothing else takes it a thousand times as long."""
-_STRAIN_LIMIT_S = 25 * _STRAIN_S
-_CALM_BLOCKS = 64
-"""One block that takes that long, or two so close by: one that takes less may be the machine's
-fault, when its core is lent to others."""
+nothing else takes it a thousand times as long. A block that takes a few milliseconds may be the
+machine's fault, when its core is lent to others."""
+_LATE_BLOCKS = 64
+"""How many blocks are of late: what they took fades by this part with each that follows."""
 _NAN: Pattern = rb"[:\[, \t\r]-?(?:nan|inf|infinity)[ \t\r,}\]]"
 """What the parser takes for a number, in any spelling; of JSON it is none."""
 _UNEVEN: tuple[Pattern, ...] = (rb"[^}]\n", rb"\n[^{]", rb"[} \t\r]\{")
@@ -575,7 +574,7 @@ class _Proof:
         paths = (*gate.signature, *telling.fields)
         self._pointers = ["".join(map(_pointer, path)) for path in paths]
         self._known: dict[Row, Alive] = {}
-        self._calm_blocks = _CALM_BLOCKS
+        self._spent_s = 0.0
         self.strained = False
         """Whether blocks take far too long, so that more of them had better not come."""
 
@@ -611,11 +610,8 @@ class _Proof:
             rows = list(islice(parsed, limit + 1))
         except (ValueError, RecursionError):
             return None
-        taken_s = process_time() - begun
-        calm, self._calm_blocks = self._calm_blocks, self._calm_blocks + 1
-        if taken_s > _STRAIN_S:
-            self.strained = calm < _CALM_BLOCKS or taken_s > _STRAIN_LIMIT_S
-            self._calm_blocks = 0
+        self._spent_s += process_time() - begun - self._spent_s / _LATE_BLOCKS
+        self.strained = self._spent_s > _STRAIN_S
         return None if self.strained or len(rows) != len(block.ends) else rows
 
     def _verdicts(self, rows: set[Row]) -> dict[Row, Alive] | None:
