@@ -610,9 +610,10 @@ class _Proof:
             rows = list(islice(parsed, limit + 1))
         except (ValueError, RecursionError):
             return None
-        self._spent_s += process_time() - begun - self._spent_s / _LATE_BLOCKS
-        self.strained = self._spent_s > _STRAIN_S
-        return None if self.strained or len(rows) != len(block.ends) else rows
+        finally:
+            self._spent_s += process_time() - begun - self._spent_s / _LATE_BLOCKS
+            self.strained = self._spent_s > _STRAIN_S
+        return None if self.strained or len(rows) > limit else rows
 
     def _verdicts(self, rows: set[Row]) -> dict[Row, Alive] | None:
         """Return rows that leave rules alive, and these; None where one is not of the source."""
