@@ -200,6 +200,26 @@ def test_any_locale_can_show_any_title_and_name(run, tmp_path: Path) -> None:
         assert "für Ägypten 日本" in done.stdout or arguments[1] == "lint"
 
 
+def test_an_interrupt_while_modules_are_imported_shows_no_stack_trace() -> None:
+    code = """
+import os, signal, sys
+from trailhound.__main__ import run
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "trailhound.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["trailhound", "rules", "list"]
+run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, b"trailhound: interrupted\n")
+
+
 @pytest.mark.slow
 def test_a_query_is_interrupted_without_a_stack_trace(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trailhound.cli.main"]

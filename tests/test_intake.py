@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import socket
 import sys
 import threading
 import tracemalloc
@@ -770,6 +771,24 @@ def test_a_folder_that_cannot_be_listed_is_told(
     monkeypatch.undo()
     assert file.path == str(tmp_path / "closed")
     assert failures(list(read_blocks(file))) == [(0, "unreadable file")]
+
+
+def test_what_is_no_file_in_a_folder_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    (tmp_path / "b").write_bytes(b"text\n")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(tmp_path, os.O_DIRECTORY)  # its path may be longer than a socket's can be
+        try:
+            listening.bind(f"/proc/self/fd/{here}/c")
+        finally:
+            os.close(here)
+        items = [item for file in find_inputs([str(tmp_path)]) for item in read_blocks(file)]
+    told = {Path(i.origin.path).name: i.detail for i in items if isinstance(i, ParseFailure)}
+    assert told == {
+        "a": "a pipe in a folder is not read: name the pipe itself",
+        "c": "a socket holds no log",
+    }
+    assert texts(items) == [b"text"]
 
 
 @pytest.mark.parametrize("compress", [None, gzip.compress])

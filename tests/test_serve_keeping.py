@@ -21,12 +21,14 @@ from trailhound.lake.lake import Lake, Times
 from trailhound.lake.schema import Arrival as Kept
 from trailhound.lake.sql_shell import ask
 from trailhound.lake.store import Writer
+from trailhound.ledger.redaction import Redacted
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, RawRecord
 from trailhound.pipeline.ingest import ingest
 from trailhound.pipeline.serve.journal import Batch, Journal
 from trailhound.pipeline.serve.judging import Judge
+from trailhound.pipeline.serve.records import key_of
 from trailhound.pipeline.serve.settings import (
     LakeSettings,
     LedgerSettings,
@@ -105,6 +107,12 @@ def judge_of(folder: Path, **settings: Any) -> Judge:
 def arrivals(lines: list[bytes], at_s: float, position: str = "file") -> list[Arrival]:
     at_ns = 1_796_000_000_000_000_000 + int(at_s * 10**9)
     return [Arrival(line, "files/a", at_ns, f"{position}#{n}") for n, line in enumerate(lines)]
+
+
+def test_failures_of_one_line_are_told_apart() -> None:
+    told = [("line too long", "x"), ("damaged compression", "x"), ("line too long", "y"), None]
+    sent = [Arrival(b"", "s3/a", 0, "s3:a:7.0", {}, failure) for failure in told]
+    assert len({key_of(arrival, Redacted(b"")) for arrival in sent}) == len(told)
 
 
 def test_what_a_crash_cut_off_of_the_first_finding_does_not_stay(tmp_path: Path) -> None:

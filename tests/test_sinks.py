@@ -543,6 +543,15 @@ def test_wide_terminals_also_see_what_was_done_in_the_timeline() -> None:
     assert "create clusterrolebindings cart-admin" in timeline
 
 
+@pytest.mark.parametrize("sink", ["table", "markdown"])
+def test_the_timeline_calls_nobody_what_the_summary_calls_them(sink: str) -> None:
+    nobody = finding(rule(), event(device="web-1"))
+    head, timeline = re.split("TIMELINE|## Timeline", rendered(sink, [nobody], Totals()))
+    assert "somebody on web-1" in head
+    assert "somebody on web-1" in timeline
+    assert "unknown" not in timeline
+
+
 def test_first_lines_say_how_much_how_bad_when_and_where_to_start() -> None:
     lines = rendered("table", *STORIES["attack"]()).split("\n")
     assert lines[0] == "11 findings  3 critical  2 high  5 medium  1 low"

@@ -58,7 +58,8 @@ def progress_bar(
     """
     if wanted:
         for file in files:
-            _tell_waiting(file.path)
+            if not file.unread:
+                _tell_waiting(file.path)
     if not wanted or not sys.stderr.isatty():
         yield lambda _: None
         return

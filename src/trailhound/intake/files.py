@@ -31,13 +31,16 @@ class InputFile(Struct, frozen=True):
     """Byte at which to begin: with the first line that starts there or later."""
     end: int = 0
     """Byte at which to end: lines that start there or later are not read; 0: none."""
+    unread: str = ""
+    """Why it is not read, if it is not."""
 
 
 def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     """Resolve what a user named to files, each once, in a stable order.
 
-    Folders are read whole, in order of name; patterns (`*`, `?`, `**`) are expanded where no
-    file has that very name. A link to a folder outside of them is not followed: it is given as a
+    Folders are read whole, in order of name; of pipes, sockets and devices in them, reading says
+    that they are not read. Patterns (`*`, `?`, `**`) are expanded where no file has that very
+    name. A link to a folder outside of them is not followed: it is given as a
     file, and reading it says so. Raises `TrailhoundError` for what does not exist.
     """
     named: list[str | None] = []  # None: standard input
@@ -75,6 +78,9 @@ def read_blocks(
         Blocks and records; a `ParseFailure` for what is damaged or unreadable. Never raises
         for anything that a file holds.
     """
+    if file.unread:
+        yield ParseFailure(Origin(file.path, 0), "unreadable file", file.unread)
+        return
     if file.path == STDIN and sys.stdin is None:
         yield ParseFailure(Origin(STDIN, 0), "unreadable file", "standard input is closed")
         return
@@ -168,9 +174,19 @@ def _below(path: str, roots: Sequence[Path]) -> Iterator[InputFile]:
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield InputFile(str(file), status.st_size, status.st_mtime_ns)
+            else:
+                yield InputFile(str(file), 0, unread=_why_not(status.st_mode))
     for name in unread:
         # A folder that may not be listed, or a link to one: reading it later says so.
         yield InputFile(name, 0)
+
+
+def _why_not(mode: int) -> str:
+    """Why something found in a folder is not read, which is no file."""
+    if stat.S_ISSOCK(mode):
+        return "a socket holds no log"
+    kind = "pipe" if stat.S_ISFIFO(mode) else "device"
+    return f"a {kind} in a folder is not read: name the {kind} itself"
 
 
 def _within(path: str, roots: Sequence[Path]) -> bool:

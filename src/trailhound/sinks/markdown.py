@@ -103,7 +103,7 @@ class _Page:
                 moment.rule.rule.level.label,
                 _title(moment.rule)
                 + (f" ×{moment.group.count:,}" if moment.group.count > 1 else ""),
-                markdown_code(moment.first.who),
+                markdown_code(moment.who),
                 markdown_code(moment.first.deed),
             )
             for moment in moments

@@ -10,6 +10,7 @@ from trailhound.model.levels import Level
 from trailhound.sinks.attack import attack_of
 from trailhound.sinks.escape import cut
 from trailhound.sinks.wording import (
+    NOBODY,
     deed,
     explanation_line,
     group_text,
@@ -140,6 +141,13 @@ class Moment:
     rule: RuleGroup
     group: ActorGroup
     first: Sighting
+
+    @property
+    def who(self) -> str:
+        """Who acted; where nobody is named, the place, as the summary of actors says it."""
+        if self.first.who == NOBODY and self.group.actor:
+            return self.group.actor
+        return self.first.who
 
 
 class Summary:

@@ -204,7 +204,7 @@ class _Report:
             line.append(self._clock.time(moment.first.time_ns).ljust(self._gutter))
             line.append(_WORDS[level].ljust(self._gutter), style=_STYLES[level])
             line.append(_head(title, widths[0]), style=_STYLES[level])
-            line.append(f"  {_tail(visible(moment.first.who), widths[1])}")
+            line.append(f"  {_tail(visible(moment.who), widths[1])}")
             if wide:
                 line.append(f"  {_head(visible(moment.first.deed), widths[2])}", style=_QUIET)
             self._console.print(line, no_wrap=True, overflow="crop")

@@ -105,11 +105,15 @@ def is_window(finding: Finding) -> bool:
     return bool(finding.reason or finding.group or finding.event_count > 1)
 
 
+NOBODY = "unknown"
+"""Who acted, where nothing says it."""
+
+
 def who(actor: str, invoked_by: str) -> str:
     """Return who acted: `alice`, or `alice as root` where one stands behind the other."""
     if invoked_by and invoked_by != actor:
         return f"{invoked_by} as {actor or 'an unknown identity'}"
-    return actor or "unknown"
+    return actor or NOBODY
 
 
 def identity(finding: Finding) -> str:

@@ -50,6 +50,8 @@ def key_of(arrival: Arrival, safe: Redacted) -> bytes | None:
         return None
     digest = hashlib.blake2b(arrival.peer.partition("/")[0].encode(), digest_size=16)
     digest.update(b"\0%s\0" % arrival.position.encode(errors="surrogatepass"))
+    if arrival.failure is not None:  # a line may fail in several ways
+        digest.update("\0".join((*arrival.failure, "")).encode(errors="surrogatepass"))
     digest.update(safe.data)
     return digest.digest()
 
