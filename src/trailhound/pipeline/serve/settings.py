@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from trailhound.model.errors import TrailhoundError
+from trailhound.pipeline.serve.settings_errors import unknown_key, wrong_value
 from trailhound.pipeline.serve.logs import LogFormat
 
 GIB = 1024**3
@@ -235,11 +236,18 @@ def load_settings(path: Path) -> Settings:
         TrailhoundError: It cannot be read, or a key or a value in it is not understood.
     """
     try:
-        settings = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
+        text = path.read_text(encoding="utf-8")
+        given = tomllib.loads(text)
     except OSError as error:
         raise TrailhoundError(f"the settings file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrailhoundError(f"the settings file {path}: {error}") from None
+    if wrong := unknown_key(text, given, Settings):
+        raise TrailhoundError(f"the settings file {path}{wrong}")
+    try:
+        settings = msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise TrailhoundError(f"the settings file {path}{wrong_value(text, str(error))}") from None
     if settings.ledger.forward and not settings.ledger.enabled:
         raise TrailhoundError(f"the settings file {path}: forward in [ledger] needs a ledger")
     return settings
