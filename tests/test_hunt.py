@@ -1,5 +1,6 @@
 """The hunt finds what a scan finds; queries mean what they say; SQL reads nothing but the lake."""
 
+import io
 import json
 from collections.abc import Callable
 from functools import cache
@@ -25,6 +26,7 @@ from trailhound.pipeline.ingest import ingest
 from trailhound.pipeline.rulebooks import chosen, load_rules
 from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.rules.ir import And, Compare, Equals, Exists, Field, Not, Or, Regex
+from trailhound.sinks.rows import write_rows
 
 CONTENT = Path(__file__).parent.parent / "src" / "trailhound" / "content"
 HOUR_NS = 3600 * 10**9
@@ -402,3 +404,22 @@ def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     code, _, err = run(capsys, "hunt", *lake, "--sql", "SELECT 1 FROM evnts")
     assert code == 2
     assert err.endswith('Table with name evnts does not exist! Did you mean "events"?\n')
+
+
+def test_rows_wider_than_the_terminal_go_on_below_and_lose_nothing() -> None:
+    names = ("time", "actor", "record")
+    rows = [("1", "a" * 30, "r" * 40), ("2", "b", "c")]
+    stream = io.StringIO()
+    assert write_rows(stream, "table", names, rows, width=50) == 2
+    assert stream.getvalue().splitlines() == [
+        "time  actor",
+        "    record",
+        f"1     {'a' * 30}",
+        f"    {'r' * 40}",
+        "2     b",
+        "    c",
+    ]
+    for width in (None, 100):
+        wide = io.StringIO()
+        write_rows(wide, "table", names, rows, width=width)
+        assert wide.getvalue().count("\n") == 3

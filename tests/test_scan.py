@@ -1,10 +1,12 @@
 """The scan as a whole: workers, repeats, windows over a spool, rules that give up."""
 
+import io
 import json
 import os
 import pickle
 import random
 import signal
+import tempfile
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
@@ -361,6 +363,33 @@ def test_many_findings_stay_flat(outlet: str, jobs: int, tmp_path: Path, rule: P
     assert count == 8_000
     # 8,000 events of 1.3 kB would be over 40 MB as Python objects.
     assert peak < 14 * 1024 * 1024
+
+
+WINDOW = """title: Secrets
+id: 6f1e0d3a-1c3f-4a0e-9d53-0c6b1c5a9e12
+logsource: {product: kubernetes, service: audit}
+detection: {s: {objectRef.resource: secrets}, condition: s}
+---
+title: Many
+id: 6f1e0d3a-1c3f-4a0e-9d53-0c6b1c5a9e13
+correlation: {type: event_count, rules: [6f1e0d3a-1c3f-4a0e-9d53-0c6b1c5a9e12],
+  group-by: [verb], timespan: 1h, condition: {gte: 1}}
+level: low
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk_of_temporary_files_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    rule = tmp_path / "window.yml"
+    rule.write_text(WINDOW)
+    paths = [write(tmp_path / f"{n}.jsonl", [secret(n)]) for n in range(2)]
+    monkeypatch.setattr(units, "_UNIT_BYTES", 1)
+    for name in ("SpooledTemporaryFile", "NamedTemporaryFile"):
+        monkeypatch.setattr(tempfile, name, lambda *_, **__: io.FileIO("/dev/full", "r+"))
+    with pytest.raises(TrailhoundError, match=r"no room left in \S+ for temporary .* set TMPDIR"):
+        scan(paths, rule, jobs=jobs)
 
 
 def test_a_worker_that_dies_is_told(

@@ -1,6 +1,7 @@
 """`trailhound hunt`: rules, queries and SQL over the lake."""
 
 import argparse
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -146,7 +147,11 @@ def _sql(lake: "Lake", options: argparse.Namespace) -> int:
     if options.since is not None or options.until is not None:
         raise TrailhoundError("with --sql, say the time in the query: WHERE time >= '2026-11-12'")
     answer = ask(lake, options.sql, seconds=options.timeout or None)
-    return write_rows(sys.stdout, options.format, answer.names, answer.rows)
+    return write_rows(sys.stdout, options.format, answer.names, answer.rows, _columns())
+
+
+def _columns() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _rules(lake: "Lake", options: argparse.Namespace) -> int:
@@ -223,7 +228,7 @@ def _answered(
     if total:
         print()
         events = answer(lake, asked, now, limit=options.limit or None)
-        shown = write_rows(sys.stdout, "table", EVENT_COLUMNS, map(event_row, events))
+        shown = write_rows(sys.stdout, "table", EVENT_COLUMNS, map(event_row, events), _columns())
         if shown < total:
             print(f"… the first {shown:,}; --limit 0 shows all")
     return total

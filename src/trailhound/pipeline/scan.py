@@ -32,6 +32,7 @@ from trailhound.pipeline.rulebooks import LoadedRules
 from trailhound.pipeline.shelf import passing_shelf
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
+from trailhound.pipeline.temporary import room_needed
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
 from trailhound.rules.ir import Rule
 from trailhound.sinks.wording import plural
@@ -199,7 +200,7 @@ def _start_worker(reader: UnitReader) -> None:
 def _work(unit: Unit, explain: int | None, folder: str) -> str:
     """Read a unit; return the file that holds what came of it, which may be a lot."""
     assert _reader is not None  # noqa: S101 - set by the initializer
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+    with room_needed(), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         for item in _read_unit(unit, _reader, explain, lambda _: None):
             pickle.dump(item, file, protocol=pickle.HIGHEST_PROTOCOL)
     return file.name

@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
@@ -41,8 +42,11 @@ class PassingPages(StoredPages):
         try:
             return super().put(data)
         except sqlite3.OperationalError as error:
-            reason = f"no room for windows larger than memory: {error}"
-            raise OSError(errno.ENOSPC, reason) from None
+            reason = (
+                f"no room for windows larger than memory ({error}); make room, or set TMPDIR to a "
+                "folder on a larger disk"
+            )
+            raise OSError(errno.ENOSPC, reason, tempfile.gettempdir()) from None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from operator import itemgetter
 from types import FunctionType, TracebackType
 from typing import Any, NamedTuple, Self
@@ -14,6 +15,7 @@ from trailhound.engine.windows.chances import Chances
 from trailhound.engine.windows.contract import Feed
 from trailhound.model.events import Event, Seed, grown, restored
 from trailhound.model.records import Origin
+from trailhound.pipeline.temporary import room_needed
 
 _RUN_BYTES = 32 * 1024 * 1024
 _READ_AHEAD = 64
@@ -74,7 +76,9 @@ class Spool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        # What is still to be written is not needed any more, and a full disk was told before.
+        with suppress(OSError):
+            self._file.close()
 
     def add(self, fed: Fed) -> None:
         """Take an event and its feeds."""
@@ -167,13 +171,15 @@ class Spool:
             self._file.seek(self._end)
             self._is_elsewhere = False
         start = self._end
-        self._file.write(len(data).to_bytes(_LENGTH_BYTES, "little") + data)
+        with room_needed():
+            self._file.write(len(data).to_bytes(_LENGTH_BYTES, "little") + data)
         self._end += _LENGTH_BYTES + len(data)
         return start
 
     def _at(self, at: int) -> bytes:
         self._is_elsewhere = True
-        self._file.seek(at)
+        with room_needed():  # to go elsewhere writes what waits to be written
+            self._file.seek(at)
         return self._file.read(int.from_bytes(self._file.read(_LENGTH_BYTES), "little"))
 
     def _read(self, at: int, end: int) -> Iterator[_Entry]:

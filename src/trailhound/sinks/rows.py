@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from trailhound.model.events import Event
@@ -20,6 +20,7 @@ _WIDTHS_NS = tuple(
     minutes * _MINUTE_NS
     for minutes in (1, 5, 15, 60, 6 * 60, 1440, 7 * 1440, 30 * 1440, 365 * 1440)
 )
+_INDENT = " " * 4
 _BARS = 24
 _BAR_CHARACTERS = 40
 
@@ -46,7 +47,11 @@ def event_document(event: Event) -> dict[str, Any]:
 
 
 def write_rows(
-    stream: TextIO, form: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
+    stream: TextIO,
+    form: str,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    width: int | None = None,
 ) -> int:
     """Write rows; return how many there were.
 
@@ -55,6 +60,8 @@ def write_rows(
         form: one of `FORMATS`.
         names: of the columns.
         rows: their values, which may be anything that a log holds.
+        width: columns of the terminal, where there is one: rows of a table that are wider go on
+            below, at the end of a cell.
     """
     if form in ("json", "ndjson"):
         return write_documents(stream, form, (dict(zip(names, row, strict=True)) for row in rows))
@@ -66,7 +73,7 @@ def write_rows(
             number += 1
             writer.writerow([csv_cell(_text(value)) for value in row])
         return number
-    return _write_table(stream, names, rows)
+    return _write_table(stream, names, rows, width)
 
 
 def write_documents(stream: TextIO, form: str, documents: Iterable[Mapping[str, Any]]) -> int:
@@ -84,7 +91,9 @@ def write_documents(stream: TextIO, form: str, documents: Iterable[Mapping[str, 
     return number
 
 
-def _write_table(stream: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+def _write_table(
+    stream: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]], width: int | None
+) -> int:
     # Widths come from the first rows; the rest is written as it comes.
     waiting: list[list[str]] = []
     widths = [len(visible(name)) for name in names]
@@ -92,8 +101,9 @@ def _write_table(stream: TextIO, names: Sequence[str], rows: Iterable[Sequence[A
     number = 0
 
     def line(cells: Sequence[str]) -> None:
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        stream.write("  ".join(padded).rstrip() + "\n")
+        padded = [cell.ljust(size) for cell, size in zip(cells, widths, strict=True)]
+        for indent, band in _bands(widths, width):
+            stream.write(f"{indent}{'  '.join(padded[band])}".rstrip() + "\n")
 
     def begin() -> None:
         widths[:] = [max(map(len, column)) for column in zip(head, *waiting, strict=True)]
@@ -114,6 +124,17 @@ def _write_table(stream: TextIO, names: Sequence[str], rows: Iterable[Sequence[A
     if waiting:
         begin()
     return number
+
+
+def _bands(widths: Sequence[int], limit: int | None) -> Iterator[tuple[str, slice]]:
+    """Yield which columns stand beside each other, and what stands before them."""
+    first, used, indent = 0, 0, ""
+    for index, size in enumerate(widths):
+        if limit is not None and index > first and used + size > limit:
+            yield indent, slice(first, index)
+            first, used, indent = index, len(_INDENT), _INDENT
+        used += size + 2
+    yield indent, slice(first, len(widths))
 
 
 def histogram_width(first_ns: int, last_ns: int) -> int:

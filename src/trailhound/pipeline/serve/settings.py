@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from trailhound.model.errors import TrailhoundError
-from trailhound.pipeline.serve.settings_errors import unknown_key, wrong_value
 from trailhound.pipeline.serve.logs import LogFormat
+from trailhound.pipeline.serve.settings_errors import unknown_key, wrong_value
 
 GIB = 1024**3
 

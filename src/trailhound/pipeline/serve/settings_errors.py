@@ -31,12 +31,10 @@ def unknown_key(text: str, given: Mapping[str, Any], known: type, section: str =
             said = f"no setting has this name{hint} (known: {', '.join(sorted(fields))})"
             return f"{_at(text, section, key)}: {said}"
         inner = fields[key]
-        if (
-            isinstance(value, dict)
-            and isinstance(inner, type)
-            and issubclass(inner, msgspec.Struct)
-        ):
-            if wrong := unknown_key(text, value, inner, key):
+        below = isinstance(value, dict) and isinstance(inner, type)
+        if below and issubclass(inner, msgspec.Struct):
+            wrong = unknown_key(text, value, inner, key)
+            if wrong:
                 return wrong
     return ""
 
