@@ -17,6 +17,7 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 
 STDIN = "-"
+_AHEAD_BYTES = 4096
 
 
 class InputFile(Struct, frozen=True):
@@ -205,8 +206,13 @@ class _Counted(io.RawIOBase):
         self._stream = stream
         self._progress = progress
         self._whole = isinstance(stream, io.BufferedReader)
+        self._file = stream.fileno() if self._whole and stream.seekable() else None
 
     def read(self, size: int = -1) -> bytes:
+        if self._file is not None and size > 0:
+            # To look ahead where the line ends spares a copy of what would be read in two parts.
+            ahead = os.pread(self._file, _AHEAD_BYTES, self._stream.tell() + size - 1)
+            size += ahead.find(b"\n") if b"\n" in ahead else 0
         data = self._stream.read(size)
         if self._whole and data and not data.endswith(b"\n"):
             data += self._stream.readline(size)
