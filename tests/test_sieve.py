@@ -446,6 +446,22 @@ def test_a_field_that_may_say_more_than_one_thing_tells_nothing(condition: str) 
             assert found == exactly(plan, data), user
 
 
+def test_a_key_of_the_same_name_elsewhere_is_no_doubt() -> None:
+    plan = one_rule("{s: {user.username|startswith: 'system:'}, condition: not s}")
+    lines = [CALM_USER.replace(b":a", b":%d" % at) for at in range(300)]
+    search = taught_by(plan, "k8s_audit", lines)
+    body = b',"requestObject":{"user":{"username":"evil"},"user.username":"evil"}'
+    for members, doubtful in (
+        (body, False),
+        (body + b',"user":{}', True),
+        (body + b',"user.username":1', True),
+        (body.replace(b"evil", b"\\u0065vil"), False),
+    ):
+        found = search.find(Block(CALM_USER.replace(SYSTEM, SYSTEM + members), 1))
+        assert found is not None
+        assert bool(found.candidates or found.odd) == (doubtful or b"\\u" in members), members
+
+
 @GATED
 def test_every_pattern_is_found_in_its_example(source: str) -> None:
     gate = BY_NAME[source].gate

@@ -29,7 +29,7 @@ from trailhound.engine.needles import (
 )
 from trailhound.engine.plan import ViewPlan
 from trailhound.intake.blocks import Block
-from trailhound.pipeline.telling import Row, Telling, asked_of, is_single, telling
+from trailhound.pipeline.telling import Row, Telling, are_single, asked_of, telling
 from trailhound.sources.contract import Source
 
 if TYPE_CHECKING:
@@ -212,11 +212,7 @@ def _told_of(block: Block, found: Found, rows: "_Rows", telling: Telling) -> Fou
     """Add the lines of which fields tell, and drop the rules that fields rule out."""
     alive: dict[int, Alive] = {}
     told = dict(rows.alive())
-    unknown = {
-        line
-        for line in found.doubtful
-        if not all(is_single(block.text(line), path) for path in telling.fields)
-    }
+    unknown = {line for line in found.doubtful if not are_single(block.text(line), telling.fields)}
     for line, searched in found.candidates:
         values = rows.values(line)
         may = [rule for rule in searched if line in unknown or telling.may(rule, values)]

@@ -82,21 +82,24 @@ class Telling:
         return found
 
 
-def is_single(line: bytes, path: Path) -> bool:
-    """Whether nothing else is at a path of a line, where there is a text; false where in doubt."""
+def are_single(line: bytes, paths: Iterable[Path]) -> bool:
+    """Whether a text at each path of a line is all that is there; false where in doubt."""
     from fastsimdjson import Object, parse  # noqa: PLC0415 - as Hyperscan
 
     try:
         record = parse(line)
         if not isinstance(record, Object):
             return False
-        keys = list(record.keys())
-        if len(path) == 1 or keys.count(path[0]) != 1 or ".".join(path) in keys:
-            return keys.count(path[0]) == len(path) == 1
-        outer = record[path[0]]
-        return isinstance(outer, Object) and list(outer.keys()).count(path[1]) == 1
+        keys = Counter(record.keys())
+        for path in paths:
+            if keys[path[0]] != 1 or (len(path) > 1 and ".".join(path) in keys):
+                return False
+            outer = record[path[0]] if len(path) > 1 else None
+            if isinstance(outer, Object) and list(outer.keys()).count(path[1]) != 1:
+                return False
     except (ValueError, RecursionError):
         return False
+    return True
 
 
 def asked_of(rules: Iterable[Candidate]) -> tuple[Path, ...]:
