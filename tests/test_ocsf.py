@@ -249,7 +249,7 @@ def test_the_explanation_is_kept_as_it_is() -> None:
 
 def test_attack_tags() -> None:
     attack = attack_of(
-        [
+        (
             "attack.privilege_escalation",
             "attack.privilege-escalation",
             "Attack.T1078.004",
@@ -261,7 +261,7 @@ def test_attack_tags() -> None:
             "cve.2021-44228",
             "attack",
             "",
-        ]
+        )
     )
     assert attack.tactics == (Tactic("TA0004", "Privilege Escalation"),)
     assert attack.techniques == ("T1078.004", "T1078")
@@ -269,6 +269,6 @@ def test_attack_tags() -> None:
 
 
 def test_the_version_of_attack_is_said_only_where_tags_tell() -> None:
-    assert attack_of(["attack.stealth"]).version == "19"
-    assert attack_of(["attack.defense-impairment"]).tactics[0].uid == "TA0112"
-    assert attack_of(["attack.defense-evasion"]).version == ""
+    assert attack_of(("attack.stealth",)).version == "19"
+    assert attack_of(("attack.defense-impairment",)).tactics[0].uid == "TA0112"
+    assert attack_of(("attack.defense-evasion",)).version == ""

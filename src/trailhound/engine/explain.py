@@ -4,13 +4,12 @@ Matching short-circuits; this evaluates every part, and is asked only about hits
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 from trailhound.engine.match import elements_of, matcher
 from trailhound.engine.tests import GaveUp, check_of, needs_backtracking
 from trailhound.engine.texts import text_of
-from trailhound.engine.values import Getter, getter, leaves, nodes, presence
+from trailhound.engine.values import Getter, at_once, getter, leaves, nodes, presence
 from trailhound.model.findings import Explanation
 from trailhound.rules.describe import describe
 from trailhound.rules.ir import (
@@ -86,6 +85,12 @@ def remembering(predicate: Predicate) -> Explainer:
     return _Memory(explained, tuple(reads.values())).explain
 
 
+_Read = Callable[[Any], str | tuple[Any, ...]]
+"""Gives the values of a field, or the text where it is one and no more. What is no text has its
+kind with it: 1, 1.0 and true are equal, and shown otherwise."""
+_PLAIN_KINDS = frozenset((int, type(None)))
+
+
 class _Memory:
     """Explanations by the values that they show."""
 
@@ -94,11 +99,10 @@ class _Memory:
     _VALUES_LIMIT = 64
     """Of an event that is remembered; a list in a log may have any number."""
 
-    def __init__(self, explained: Explainer, reads: tuple[Getter, ...]) -> None:
+    def __init__(self, explained: Explainer, reads: tuple[_Read, ...]) -> None:
         self._explained = explained
         self._reads = reads
-        self._known: dict[Any, tuple[Explanation, bool]] = {}
-        """Whether all of its values are text, beside it."""
+        self._known: dict[Any, Explanation] = {}
         self._asked = self._missed = 0
 
     def explain(self, document: Any) -> Explanation:
@@ -106,42 +110,36 @@ class _Memory:
         if self._missed > self._TRIED and self._missed * 2 > self._asked:
             self._known.clear()
             return self._explained(document)
-        key = tuple([tuple(read(document)) for read in self._reads])
+        key = tuple([read(document) for read in self._reads])
         try:
-            found, is_text = self._known.get(key, (None, False))
+            found = self._known.get(key)
         except TypeError:  # an object among the values
             return self._explained(document)
-        # Nothing but the same text is equal to a text; 1 is also equal to 1.0 and to true.
-        if found is not None and (is_text or self._is_kept(key)):
+        if found is not None:
             self._asked += 1
             return found
         found = self._explained(document)
-        if self._is_kept(key):
+        values = [value for part in key for value in (part if part.__class__ is tuple else (part,))]
+        if len(values) <= self._VALUES_LIMIT and all(map(_is_plain, values)):
             self._asked += 1
             self._missed += 1
             if len(self._known) >= self._LIMIT:
                 self._known.clear()
-            is_text = not any(value.__class__ is int for value in chain.from_iterable(key))
-            self._known[key] = found, is_text
+            self._known[key] = found
         return found
-
-    def _is_kept(self, key: tuple[tuple[Any, ...], ...]) -> bool:
-        return sum(map(len, key)) <= self._VALUES_LIMIT and all(
-            map(_is_plain, chain.from_iterable(key))
-        )
 
 
 def _is_plain(value: Any) -> bool:
-    # Not 1.0 nor true, which are equal to 1 and yet shown otherwise.
-    kind = value.__class__
-    return (kind is str and len(value) <= _VALUE_LIMIT) or kind is int or value is None
+    if value.__class__ is str:
+        return len(value) <= _VALUE_LIMIT
+    return value[0] in _PLAIN_KINDS
 
 
-def _reads_of(node: Predicate) -> dict[object, Getter] | None:
+def _reads_of(node: Predicate) -> dict[object, _Read] | None:
     """Return readers of all that an explanation depends on; None where that is not known."""
     match node:
         case And() | Or() | AtLeast():
-            found: dict[object, Getter] = {}
+            found: dict[object, _Read] = {}
             for item in node.items:
                 inner = _reads_of(item)
                 if inner is None:
@@ -151,25 +149,35 @@ def _reads_of(node: Predicate) -> dict[object, Getter] | None:
         case Not():
             return _reads_of(node.item)
         case Compare(test=IsNull()):
-            return {node.field: getter(node.field), ("is", node.field): _presence(node.field)}
+            return {node.field: _read(node.field), ("is", node.field): _presence(node.field)}
         case Compare(test=SameAs(other=other)):
-            return {field: getter(field) for field in (node.field, other)}
+            return {field: _read(field) for field in (node.field, other)}
         case Compare(test=Regex() as test) if needs_backtracking(test):
             return None  # how long it took may differ
         case Compare():
             # Which path a value was found at is shown as well.
             paths = () if node.field.via else node.field.paths
             fields = tuple(Field("", (path,)) for path in paths) or (node.field,)
-            return {field: getter(field) for field in fields}
+            return {field: _read(field) for field in fields}
         case Exists():
-            return {("nodes", node.field): nodes(node.field)}
+            read = nodes(node.field)
+            return {("nodes", node.field): lambda document: _with_kinds(read(document))}
         case _:
             return None
 
 
-def _presence(field: Field) -> Getter:
+def _read(field: Field) -> _Read:
+    read = getter(field)
+    return at_once(field, str, lambda document: _with_kinds(read(document)))
+
+
+def _with_kinds(values: list[Any]) -> tuple[Any, ...]:
+    return tuple([v if v.__class__ is str else (v.__class__, v) for v in values])
+
+
+def _presence(field: Field) -> _Read:
     present = presence(field)
-    return lambda document: ["there" if present(document) else ""]
+    return lambda document: ("there" if present(document) else "",)
 
 
 def _joined(node: And | Or | AtLeast) -> Explainer:

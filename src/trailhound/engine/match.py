@@ -16,7 +16,7 @@ from trailhound.engine.tests import (
     on_text,
 )
 from trailhound.engine.texts import text_of
-from trailhound.engine.values import folded_text, getter, nodes, presence, texts_of
+from trailhound.engine.values import at_once, folded_text, getter, nodes, presence, texts_of
 from trailhound.rules.ir import (
     And,
     AtLeast,
@@ -170,7 +170,7 @@ class _Compiler:
         if len(tests) == 1 and isinstance(tests[0], IsNull):
             # An empty list has no values either, yet it is there.
             present = presence(field)
-            return _at_once(
+            return at_once(
                 field,
                 lambda _text: False,
                 lambda document: None in read(document) or not present(document),
@@ -187,7 +187,7 @@ class _Compiler:
                     return True
             return False
 
-        return _at_once(field, on_text(tests) or check, compare)
+        return at_once(field, on_text(tests) or check, compare)
 
     def _keywords(self, tests: tuple[Test, ...]) -> Matcher:
         check: Check = any_of(tests)
@@ -238,42 +238,6 @@ class _Compiler:
             return any_surely(item, elements)
 
         return some
-
-
-def _at_once(field: Field, fits: Callable[[str], bool], otherwise: Matcher) -> Matcher:
-    """Return a matcher that asks `fits` where the field is plainly one text, as most are.
-
-    Args:
-        field: where it stands.
-        fits: the verdict on a text that stands there alone.
-        otherwise: the matcher for whatever else may be there.
-    """
-    if field.via or len(field.paths) != 1 or len(field.paths[0]) not in (1, 2):
-        return otherwise
-    first, *rest = field.paths[0]
-    if not rest:
-
-        def outer(document: Any) -> bool:
-            if document.__class__ is dict:
-                value = document.get(first)
-                if value.__class__ is str:
-                    return fits(value)
-            return otherwise(document)
-
-        return outer
-    (second,) = rest
-    joined = f"{first}.{second}"
-
-    def inner(document: Any) -> bool:
-        if document.__class__ is dict and joined not in document:
-            node = document.get(first)
-            if node.__class__ is dict:
-                value = node.get(second)
-                if value.__class__ is str:
-                    return fits(value)
-        return otherwise(document)
-
-    return inner
 
 
 def elements_of(found: list[Any]) -> list[Any]:

@@ -138,7 +138,8 @@ def _own_reader(slot: Slot) -> Callable[[Any], str]:
             except GaveUp:
                 continue
             if found and not slot.listed:
-                return plain(json_text(found[0]))
+                value = found[0]
+                return plain(value if value.__class__ is str else json_text(value))
             if found:
                 return f"({','.join([plain(json_text(value)) for value in found])})"
         return ABSENT

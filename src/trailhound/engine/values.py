@@ -4,12 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from trailhound.engine.steps import taken
 from trailhound.engine.texts import text_of
 from trailhound.rules.ir import Field, Path
 
+T = TypeVar("T")
 Getter = Callable[[Any], list[Any]]
 
 _ABSENT = object()
@@ -52,6 +53,44 @@ def nodes(field: Field) -> Getter:
         return read
     take = taken(field.via)
     return lambda document: take(read(document))
+
+
+def at_once(
+    field: Field, of_text: Callable[[str], T], otherwise: Callable[[Any], T]
+) -> Callable[[Any], T]:
+    """Return a function of a document that is quick where a field is plainly one text, as most are.
+
+    Args:
+        field: where it stands.
+        of_text: what comes of a text that stands there alone.
+        otherwise: what comes of a document in which anything else may stand there.
+    """
+    if field.via or len(field.paths) != 1 or len(field.paths[0]) not in (1, 2):
+        return otherwise
+    first, *rest = field.paths[0]
+    if not rest:
+
+        def outer(document: Any) -> T:
+            if document.__class__ is dict:
+                value = document.get(first)
+                if value.__class__ is str:
+                    return of_text(value)
+            return otherwise(document)
+
+        return outer
+    (second,) = rest
+    joined = f"{first}.{second}"
+
+    def inner(document: Any) -> T:
+        if document.__class__ is dict and joined not in document:
+            node = document.get(first)
+            if node.__class__ is dict:
+                value = node.get(second)
+                if value.__class__ is str:
+                    return of_text(value)
+        return otherwise(document)
+
+    return inner
 
 
 def leaves(document: Any) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """MITRE ATT&CK in the tags of a rule (Sigma Rules Specification 2.1.0, appendix "Tags")."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 _TECHNIQUE = re.compile(r"t[0-9]{4}(?:\.[0-9]{3})?")
 
@@ -50,7 +50,8 @@ class Attack:
         return "19" if any(tactic.name in _TACTICS_SINCE_19 for tactic in self.tactics) else ""
 
 
-def attack_of(tags: Iterable[str]) -> Attack:
+@lru_cache(maxsize=1024)  # the tags of a rule, for each of its findings
+def attack_of(tags: tuple[str, ...]) -> Attack:
     """Read tactics and techniques from tags, each once, in the order written.
 
     Tactics may be written with hyphens, underscores or neither. Tags of other namespaces,

@@ -242,7 +242,7 @@ def _written(value: Any) -> Any:
     return fragment(json_text(value)) if value else None
 
 
-def _attacks(tags: Sequence[str]) -> list[dict[str, Any]]:
+def _attacks(tags: tuple[str, ...]) -> list[dict[str, Any]]:
     """Techniques with the tactic, where the tags name just one; else tactics by themselves.
 
     Tags are a flat list, so of two tactics it is not said which one a technique serves.
