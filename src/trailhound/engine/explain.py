@@ -168,7 +168,12 @@ def _reads_of(node: Predicate) -> dict[object, _Read] | None:
 
 def _read(field: Field) -> _Read:
     read = getter(field)
-    return at_once(field, str, lambda document: _with_kinds(read(document)))
+    return at_once(
+        field,
+        str,
+        lambda integer: ((int, integer),),
+        lambda document: _with_kinds(read(document)),
+    )
 
 
 def _with_kinds(values: list[Any]) -> tuple[Any, ...]:

@@ -173,6 +173,7 @@ class _Compiler:
             return at_once(
                 field,
                 lambda _text: False,
+                lambda _integer: False,
                 lambda document: None in read(document) or not present(document),
             )
         if len(tests) == 1 and isinstance(tests[0], SameAs):
@@ -187,7 +188,7 @@ class _Compiler:
                     return True
             return False
 
-        return at_once(field, on_text(tests) or check, compare)
+        return at_once(field, on_text(tests) or check, check, compare)
 
     def _keywords(self, tests: tuple[Test, ...]) -> Matcher:
         check: Check = any_of(tests)

@@ -56,13 +56,17 @@ def nodes(field: Field) -> Getter:
 
 
 def at_once(
-    field: Field, of_text: Callable[[str], T], otherwise: Callable[[Any], T]
+    field: Field,
+    of_text: Callable[[str], T],
+    of_integer: Callable[[int], T],
+    otherwise: Callable[[Any], T],
 ) -> Callable[[Any], T]:
-    """Return a function of a document that is quick where a field is plainly one text, as most are.
+    """Return a function of a document that is quick where a field is plainly one value.
 
     Args:
         field: where it stands.
         of_text: what comes of a text that stands there alone.
+        of_integer: the same of an integer.
         otherwise: what comes of a document in which anything else may stand there.
     """
     if field.via or len(field.paths) != 1 or len(field.paths[0]) not in (1, 2):
@@ -75,6 +79,8 @@ def at_once(
                 value = document.get(first)
                 if value.__class__ is str:
                     return of_text(value)
+                if value.__class__ is int:
+                    return of_integer(value)
             return otherwise(document)
 
         return outer
@@ -88,6 +94,8 @@ def at_once(
                 value = node.get(second)
                 if value.__class__ is str:
                     return of_text(value)
+                if value.__class__ is int:
+                    return of_integer(value)
         return otherwise(document)
 
     return inner
