@@ -26,7 +26,7 @@ from trailhound.lake.sql import Unsupported
 from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
-from trailhound.model.totals import RuleProblem, Totals
+from trailhound.model.totals import Totals
 from trailhound.pipeline.asking import Asking
 from trailhound.pipeline.ending import SKEW_NS
 from trailhound.pipeline.repeats import Requests
@@ -35,8 +35,8 @@ from trailhound.pipeline.scan import plan_for
 from trailhound.pipeline.shelf import passing_shelf
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
+from trailhound.pipeline.totals import totals_of
 from trailhound.rules.ir import Rule
-from trailhound.sinks.wording import plural
 from trailhound.sources import all_sources
 
 
@@ -76,7 +76,7 @@ def hunt_rules(
                 if isinstance(verdict, Hit):
                     yield verdict
                 else:
-                    tally.undecided[verdict.rule] += 1
+                    tally.give_up(verdict)
 
     with (
         Spool(chances_in(plan)) as spool,
@@ -96,8 +96,9 @@ def hunt_rules(
         for finding in chain(step(plan, state, spool.sorted(), spool.event), ended):
             out(finding)
         elapsed_s = time.monotonic() - started
+        _count(lake, times, plan, tally)
         return Hunted(
-            totals=_totals(lake, plan, loaded, tally, times, asking, elapsed_s),
+            totals=totals_of(plan, loaded, tally, state.spilled, asking, elapsed_s),
             unsupported=unsupported,
             selected=selected,
         )
@@ -148,50 +149,14 @@ def _either(selections: Sequence[Selection]) -> Selection:
     )
 
 
-def _totals(
-    lake: Lake,
-    plan: Plan,
-    loaded: LoadedRules,
-    tally: Tally,
-    times: Times,
-    asking: Asking,
-    elapsed_s: float,
-) -> Totals:
-    files = lake.files(None, times.since_ns, times.until_ns)
-    events: dict[str, int] = {}
-    for file in files:
-        events[file.source] = events.get(file.source, 0) + file.events
-    problems = [
-        RuleProblem(error.path, error.line, error.reason, error.rule)
-        for error in (*loaded.ruleset.errors, *plan.errors)
-    ]
-    for index, count in sorted(tally.undecided.items()):
-        info = plan.rules[index].info
-        reason = f"its regular expression took too long on {plural(count, 'event')}"
-        problems.append(RuleProblem(info.path, info.line, reason, info.title))
-    problems.extend(asking.problems())
-    blind = [
-        RuleProblem(r.info.path, r.info.line, f"no source here serves {r.logsource}", r.info.title)
-        for r in (plan.rules[index] for index in plan.homeless)
-    ]
-    ran = {i for (source, _), view in plan.views.items() if source in events for i in view.indices}
-    return Totals(
-        events=events,
-        files_read=len(files),
-        records_read=sum(events.values()),
-        bytes_read=sum(file.size_bytes for file in files),
-        failures=(),
-        rules_loaded=len(plan.rules),
-        rules_by_dialect=loaded.by_dialect,
-        rules_ran=len(ran),
-        rule_problems=tuple(problems),
-        rules_blind=tuple(blind),
-        python=asking.costs(),
-        findings=dict(tally.levels),
-        first_ns=tally.first_ns,
-        last_ns=tally.last_ns,
-        elapsed_s=elapsed_s,
-    )
+def _count(lake: Lake, times: Times, plan: Plan, tally: Tally) -> None:
+    """Count what the lake keeps of that time, whatever SQL selected of it."""
+    for file in lake.files(None, times.since_ns, times.until_ns):
+        tally.files += 1
+        tally.events[file.source] += file.events
+        tally.records += file.events
+        tally.size_bytes += file.size_bytes
+    tally.views.update({key: tally.events[key[0]] for key in plan.views})
 
 
 # --- queries -----------------------------------------------------------------------------

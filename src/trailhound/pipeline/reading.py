@@ -244,8 +244,7 @@ class UnitReader:
             if isinstance(verdict, Hit):
                 yield verdict
             else:
-                self.tally.undecided[verdict.rule] += 1
-                self.tally.undecided_at.setdefault(verdict.rule, str(verdict.event.origins[0]))
+                self.tally.give_up(verdict)
 
 
 def _elements(line: bytes, key: str) -> list[memoryview] | None:

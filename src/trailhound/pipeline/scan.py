@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from trailhound.engine.matching import Hit, finding_of
 from trailhound.engine.plan import Plan, SourceShape, make_plan
-from trailhound.engine.tests import GIVE_UPS_LIMIT
 from trailhound.engine.windows.chances import chances_in
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
@@ -23,7 +22,7 @@ from trailhound.model.errors import TrailhoundError
 from trailhound.model.events import Event
 from trailhound.model.findings import Finding
 from trailhound.model.records import Origin, RawRecord
-from trailhound.model.totals import RuleProblem, Totals
+from trailhound.model.totals import Totals
 from trailhound.pipeline.asking import Asking
 from trailhound.pipeline.ending import end_ns
 from trailhound.pipeline.reading import UnitReader
@@ -33,16 +32,14 @@ from trailhound.pipeline.shelf import passing_shelf
 from trailhound.pipeline.spool import Fed, Spool
 from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.temporary import room_needed
+from trailhound.pipeline.totals import totals_of
 from trailhound.pipeline.units import PART_BYTES, Unit, cut, parts_of
 from trailhound.rules.ir import Rule
-from trailhound.sinks.wording import plural
 from trailhound.sources import all_sources
 from trailhound.sources.decode import Decoder
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-_SPILLED = "a group of it held more events than stay in memory; what it found is exact all the same"
 
 _EXPLAINED_PER_RULE = 3
 
@@ -114,7 +111,7 @@ def run_scan(
             if finding.rule.uid not in silent:
                 out(finding)
         elapsed_s = time.monotonic() - started
-        return _totals(plan, scan.rules, tally, state.spilled, asking, elapsed_s)
+        return totals_of(plan, scan.rules, tally, state.spilled, asking, elapsed_s)
 
 
 def _answered(
@@ -300,61 +297,3 @@ def _placed(unit: Unit, items: Iterable[_Item], lines: Counter[str]) -> Iterator
             for event in item.events if isinstance(item, Finding) else (item.event,):
                 event.origins = tuple(origin.shifted(offset) for origin in event.origins)
         yield item
-
-
-def _totals(
-    plan: Plan,
-    rules: LoadedRules,
-    tally: Tally,
-    spilled: Counter[int],
-    asking: Asking,
-    elapsed_s: float,
-) -> Totals:
-    problems = [
-        RuleProblem(error.path, error.line, error.reason, error.rule)
-        for error in (*rules.ruleset.errors, *plan.errors)
-    ]
-    for index, count in sorted(tally.undecided.items()):
-        info = plan.rules[index].info
-        problems.append(
-            RuleProblem(
-                info.path,
-                info.line,
-                f"its regular expression took too long on {plural(count, 'event')}, which it "
-                f"did not judge (after {GIVE_UPS_LIMIT} it is not tried again); first at "
-                f"{tally.undecided_at[index]}",
-                info.title,
-            )
-        )
-    problems.extend(asking.problems())
-    blind = [
-        RuleProblem(
-            plan.rules[index].info.path,
-            plan.rules[index].info.line,
-            f"no source here serves {plan.rules[index].logsource}",
-            plan.rules[index].info.title,
-        )
-        for index in plan.homeless
-    ]
-    spilling = [plan.rules[index].info for index in sorted(spilled)]
-    ran = {index for key, view in plan.views.items() if tally.views[key] for index in view.indices}
-    return Totals(
-        events=dict(tally.events),
-        files_read=tally.files,
-        records_read=tally.records,
-        bytes_read=tally.size_bytes,
-        failures=tally.failures(),
-        rules_loaded=len(plan.rules),
-        rules_by_dialect=rules.by_dialect,
-        rules_ran=len(ran),
-        rule_problems=tuple(problems),
-        rules_blind=tuple(blind),
-        rules_spilling=tuple(
-            RuleProblem(info.path, info.line, _SPILLED, info.title) for info in spilling
-        ),
-        python=asking.costs(),
-        findings=dict(tally.levels),
-        first_ns=tally.first_ns,
-        last_ns=tally.last_ns,
-        elapsed_s=elapsed_s,
-    )

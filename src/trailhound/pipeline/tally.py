@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from trailhound.engine.matching import Undecided
 from trailhound.intake.blocks import BINARY
 from trailhound.model.findings import Finding
 from trailhound.model.levels import Level
@@ -63,6 +64,11 @@ class Tally:
             first, last = self.first_ns, self.last_ns
             self.first_ns = finding.start_ns if first is None else min(first, finding.start_ns)
             self.last_ns = finding.time_ns if last is None else max(last, finding.time_ns)
+
+    def give_up(self, verdict: Undecided) -> None:
+        """Count an event that a rule could not judge."""
+        self.undecided[verdict.rule] += 1
+        self.undecided_at.setdefault(verdict.rule, str(verdict.event.origins[0]))
 
     def add(self, other: "Tally") -> None:
         """Add what another unit of work counted."""
