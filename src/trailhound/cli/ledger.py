@@ -6,7 +6,14 @@ from pathlib import Path
 
 from trailhound.cli import ledger_retain
 from trailhound.cli.console import EXIT_FINDINGS, Commands, complain
-from trailhound.cli.seal import add_forward_options, add_key_options, key_path, opened_targets
+from trailhound.cli.seal import (
+    add_forward_options,
+    add_key_file,
+    add_key_options,
+    add_ledger,
+    key_path,
+    opened_targets,
+)
 from trailhound.model.errors import TrailhoundError
 from trailhound.sinks.escape import visible
 from trailhound.sinks.wording import plural
@@ -32,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=_RAW,
         allow_abbrev=False,
     )
-    init.add_argument("ledger", metavar="DIR", help="folder to make")
+    add_ledger(init, "folder to make")
     init.add_argument(
         "--name", required=True, metavar="NAME", help="names the ledger: audit.example.com/host-1"
     )
@@ -49,8 +56,8 @@ def add_parser(commands: Commands) -> None:
         description="Print the public key of a ledger, from its private key.",
         allow_abbrev=False,
     )
-    key.add_argument("ledger", metavar="DIR", help="the ledger")
-    key.add_argument("--key-file", metavar="FILE", help="its private key (DIR.key beside it)")
+    add_ledger(key)
+    add_key_file(key)
     key.set_defaults(run=_key)
     prove = actions.add_parser(
         "prove",
@@ -64,7 +71,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=_RAW,
         allow_abbrev=False,
     )
-    prove.add_argument("ledger", metavar="DIR", help="the ledger, or a forwarded copy")
+    add_ledger(prove, "the ledger, or a forwarded copy")
     prove.add_argument(
         "--record",
         action="append",
@@ -84,7 +91,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=_RAW,
         allow_abbrev=False,
     )
-    forward.add_argument("ledger", metavar="DIR", help="the ledger")
+    add_ledger(forward)
     forward.add_argument(
         "--to",
         action="append",

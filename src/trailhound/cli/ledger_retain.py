@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trailhound.cli.console import complain
 from trailhound.cli.lake import add_times, times_of
-from trailhound.cli.seal import key_path
+from trailhound.cli.seal import add_key_file, add_ledger, key_path
 from trailhound.model.errors import TrailhoundError
 from trailhound.sinks.escape import visible
 from trailhound.sinks.wording import plural
@@ -44,7 +44,7 @@ def add_parsers(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         formatter_class=_RAW,
         allow_abbrev=False,
     )
-    retain.add_argument("ledger", metavar="DIR", help="the ledger")
+    add_ledger(retain)
     retain.add_argument(
         "--keep",
         action="append",
@@ -52,7 +52,7 @@ def add_parsers(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="SOURCE=DAYS",
         help=f"keep the records of a log for so many days: its name, {_PATTERN}; may be repeated",
     )
-    retain.add_argument("--key-file", metavar="FILE", help="its private key (DIR.key beside it)")
+    add_key_file(retain)
     retain.set_defaults(run=_retain)
     hold = actions.add_parser(
         "hold",
@@ -63,7 +63,7 @@ def add_parsers(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         allow_abbrev=False,
     )
     hold.add_argument("name", metavar="NAME", help="name of the hold")
-    hold.add_argument("ledger", metavar="DIR", help="the ledger")
+    add_ledger(hold)
     hold.add_argument(
         "--source", default="", metavar="SOURCE", help=f"only of this log: its name, {_PATTERN}"
     )

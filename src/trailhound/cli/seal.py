@@ -61,11 +61,21 @@ def add_parser(commands: Commands) -> None:
     command.set_defaults(run=_run)
 
 
-def add_key_options(command: argparse.ArgumentParser) -> None:
-    """Add the options that say where secret keys lie."""
+def add_ledger(command: argparse.ArgumentParser, what: str = "the ledger") -> None:
+    """Add the argument that names a ledger."""
+    command.add_argument("ledger", metavar="DIR", help=what)
+
+
+def add_key_file(command: argparse.ArgumentParser) -> None:
+    """Add the option that says where the private key of a ledger lies."""
     command.add_argument(
         "--key-file", metavar="FILE", help="private key of the ledger (DIR.key beside it)"
     )
+
+
+def add_key_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say where secret keys lie."""
+    add_key_file(command)
     command.add_argument(
         "--redaction-key-file",
         metavar="FILE",
