@@ -34,9 +34,9 @@ from trailhound.pipeline.tally import Tally
 from trailhound.pipeline.text_search import TextSearch
 from trailhound.rules.book import link
 from trailhound.rules.ir import AnyRun, Compare, Equals, Field, Keyword, Like, Regex, Rule, Text
-from trailhound.sources import SOURCES
+from trailhound.sources import SOURCES, auditd
 from trailhound.sources.auditd import assemble
-from trailhound.sources.contract import TextGate
+from trailhound.sources.contract import Likely, Searched, Skimming, TextGate
 from trailhound.sources.decode import Decoder
 
 BY_NAME = {source.name: source for source in SOURCES}
@@ -346,6 +346,78 @@ def test_passing_over_lines_loses_nothing(
             patch.setattr(assemble, name, bound)
         found = skimmed(plan, source, taught(source, kind), file, data, cuts)
         assert found == exactly(plan, file, data)
+
+
+def _foreseen(data: bytes) -> int:
+    """Compare what is known of launches before they are read with what their events hold."""
+    told: list[Mapping[str, str]] = []
+
+    def possible(_marks: int, known: Mapping[str, Mapping[str, str] | None]) -> bool:
+        told.append(known["process_creation"] or {})
+        return True
+
+    reader = BY_NAME["auditd"].reader()
+    assert isinstance(reader, Skimming)
+    ends = Block(data, 1).ends
+    compared = 0
+    for item in reader.skim(Searched(data, ends, "log", 1, {}, {}, lambda _: True, possible)):
+        if isinstance(item, Likely) and told:
+            known = told.pop()
+            (row,) = item.event.views["process_creation"]
+            assert set(item.event.views) == {"records", "process_creation"}
+            assert known == {name: row.get(name, "") for name in known}
+            compared += 1
+        assert not told
+    return compared
+
+
+def test_what_is_foreseen_of_a_launch_is_what_its_event_holds() -> None:
+    lines = [line.decode(errors="ignore") for line in lines_of("auditd")]
+    assert _foreseen("\n".join(lines * 2).replace("\0", "").encode()) > 100
+
+
+@settings(max_examples=150)
+@given(recipe=bent_lines)
+def test_what_is_foreseen_of_a_bent_launch_is_what_its_event_holds(recipe: list[Bent]) -> None:
+    data = b"\n".join([bent("auditd", recipe), *lines_of("auditd")[:300]])
+    _foreseen(data.decode(errors="ignore").replace("\0", "").encode())
+
+
+def test_a_launch_that_no_rule_can_match_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = (
+        "type=SYSCALL msg=audit(170000{0:02}00.000:{0}): arch=c000003e syscall=59 success=yes "
+        "exit=0 a0=1 a1=2 a2=3 a3=4 items=2 ppid={1} pid={2} auid=4294967295 uid={3} gid=0 "
+        'comm="x" exe="{4}" key=(null)\n'
+        'type=EXECVE msg=audit(170000{0:02}00.000:{0}): argc=1 a0="x"'
+    )
+    made = [
+        call.format(1, 1, 20, 0, "/usr/sbin/nginx"),
+        call.format(2, 1, 21, 0, "/usr/sbin/cron"),
+        call.format(3, 20, 30, 0, "/usr/bin/whoami"),
+        call.format(4, 21, 31, 0, "/usr/bin/whoami"),
+        call.format(5, 21, 32, 33, "/usr/bin/whoami"),
+        call.format(6, 99, 33, 0, "/usr/bin/whoami"),
+    ]
+    read: list[int] = []
+    whole = auditd.make_document
+
+    def make_document(lines: list[Any]) -> Any:
+        read.append(lines[0].serial)
+        return whole(lines)
+
+    monkeypatch.setattr(auditd, "make_document", make_document)
+    monkeypatch.setattr(assemble, "SETTLED", 1)
+    data = "\n".join(made + [call.format(7, 1, 40, 0, "/bin/true")] * 2).encode()
+    plan = plan_of("auditd", "builtin")
+    search = taught("auditd", "builtin")
+    assert search._search is not None
+    search._unseen, search._search._shows = {}, {}
+    found = skimmed(plan, "auditd", search, InputFile("log", 0), data, [])
+    assert [title for _, _, _, title, *_ in found.hits] == [
+        "Web server starts a shell or a network tool"
+    ] * 2
+    assert read[:2] == [3, 5]
+    assert not {1, 2, 4, 6} & set(read)
 
 
 def test_a_chain_of_forks_is_followed_to_its_program_however_long() -> None:

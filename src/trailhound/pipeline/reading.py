@@ -129,7 +129,14 @@ class UnitReader:
             return (yield from self._by_line(file, block, decoder))
         context = {"modified_ns": file.modified_ns} if file.modified_ns else {}
         lines = Searched(
-            block.data, block.ends, file.path, block.line, context, marks, search.wanted
+            block.data,
+            block.ends,
+            file.path,
+            block.line,
+            context,
+            marks,
+            search.wanted,
+            search.possible,
         )
         for item in decoder.skim(source, lines):
             if isinstance(item, Glimpse):

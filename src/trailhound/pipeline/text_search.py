@@ -6,9 +6,10 @@ the source passes over events without a mark that counts, and makes events of th
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from trailhound.engine.gates import Maybe, is_short, possible
 from trailhound.engine.needles import Each, Enough, Need, OneOf, choices, patterns_of
 from trailhound.engine.plan import Plan
 from trailhound.engine.text_needles import need_in_text
@@ -40,6 +41,7 @@ class TextSearch:
         }
         needs = _needs(gate, views)
         self._needs = [(index, need) for index, need in needs if need is not None]
+        self._foresight = _Foresight(views)
         # A rule that nothing is known of has to see every event.
         self._off = len(self._needs) < len(needs)
         self._unseen = dict.fromkeys(views)
@@ -82,6 +84,14 @@ class TextSearch:
         """Return the positions of the rules that an event may match; None where any may be."""
         return None if self._search is None else self._search.rules(marks)
 
+    def possible(self, marks: int, known: Mapping[str, Mapping[str, str] | None]) -> bool:
+        """Whether an event may match a rule, or shows a view; see `Searched.possible`."""
+        search = self._search
+        if search is None or search.shown(marks):
+            return True
+        rules = search.rules(marks)
+        return rules is None or self._foresight.possible(rules, known)
+
     def _learn(self, block: Block) -> None:
         self._sample.append(block)
         self._sampled_bytes += len(block.data)
@@ -92,6 +102,41 @@ class TextSearch:
         with contextlib.suppress(ImportError, ValueError):
             self._search = _search_for(self._needs, self._gate, list(self._unseen), sample)
         self._off = self._search is None
+
+
+class _Foresight:
+    """What rules say of events of which some fields are known; remembered by their values."""
+
+    def __init__(self, views: Mapping[str, Sequence[tuple[int, Predicate]]]) -> None:
+        self._views = {view: dict(rules) for view, rules in views.items()}
+        self._asked: dict[tuple[int, str, tuple[str, ...]], Maybe] = {}
+        self._verdicts: dict[Hashable, bool] = {}
+
+    def possible(
+        self, rules: frozenset[int], known: Mapping[str, Mapping[str, str] | None]
+    ) -> bool:
+        """Whether any of some rules may match; `known` as in `Searched.possible`."""
+        parts = [(view, tuple(fields.items()) if fields else ()) for view, fields in known.items()]
+        key = rules, tuple(parts)
+        found = self._verdicts.get(key)
+        if found is None:
+            found = any(self._may_match(index, *part) for part in parts for index in rules)
+            if len(self._verdicts) >= _VERDICTS_LIMIT:
+                self._verdicts.clear()
+            if is_short([text for _, fields in parts for field in fields for text in field]):
+                self._verdicts[key] = found
+        return found
+
+    def _may_match(self, index: int, view: str, fields: tuple[tuple[str, str], ...]) -> bool:
+        predicate = self._views.get(view, {}).get(index)
+        if predicate is None:
+            return False
+        names = tuple(name for name, _ in fields)
+        asked = self._asked.get((index, view, names))
+        if asked is None:
+            asked = possible(predicate, frozenset((name,) for name in names))
+            self._asked[index, view, names] = asked
+        return asked({(name,): [text] if text else [] for name, text in fields})
 
 
 def _needs(
@@ -243,8 +288,11 @@ class _Search:
     def wanted(self, marks: int) -> bool:
         """Whether marks are odd, fulfil a clause or show a view."""
         rules = self.rules(marks)
-        shown = any(marks & view for view in self._shows.values())
-        return shown or rules is None or bool(rules)
+        return self.shown(marks) or rules is None or bool(rules)
+
+    def shown(self, marks: int) -> bool:
+        """Whether marks show a view of which there was no event yet."""
+        return any(marks & view for view in self._shows.values())
 
     def rules(self, marks: int) -> frozenset[int] | None:
         """Return the rules whose clauses marks fulfil; None where marks are odd."""

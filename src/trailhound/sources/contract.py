@@ -45,6 +45,10 @@ class Settling(Protocol):
         ...
 
 
+def _ALWAYS(*_known: object) -> bool:  # noqa: N802 - stands for a function as a constant
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Searched:
     """Whole lines of valid UTF-8 without NUL bytes, and what a search found in them."""
@@ -61,6 +65,10 @@ class Searched:
     """Index of a line → bits of what was found in it; lines in which nothing was are left out."""
     wanted: Callable[[int], bool]
     """Whether an event may match a rule, from the bits of all its lines together."""
+    possible: Callable[[int, Mapping[str, Mapping[str, str] | None]], bool] = _ALWAYS
+    """The same where more is known: from its bits, and view → fields of its only document there,
+    None where nothing is known of it. An empty text says that the document has no such field.
+    The event must be in no other view."""
 
     def text(self, index: int) -> bytes:
         """Return the line at an index, without its end."""

@@ -59,7 +59,7 @@ class AuditdReader:
             given = self._assembler.add_raw(run.node, run.when, lines.path, run.raw, run.marks)
             for group, late in given:
                 passed = None
-                if not late and group.holds_records() and not lines.wanted(group.marks):
+                if not late and group.holds_records() and not self._likely(group, lines):
                     passed = skimming.pass_over(group, self._processes, self._accounts)
                 if passed is None:
                     for item in self._events(group, late=late):
@@ -69,6 +69,15 @@ class AuditdReader:
                 for view in passed:
                     views[view] += 1
         yield Passed(records, events, views)
+
+    def _likely(self, group: Group, lines: Searched) -> bool:
+        if not lines.wanted(group.marks):
+            return False
+        # Most rules of programs ask for one of a few parents, which other lines name.
+        known = skimming.foreseen(group, self._processes, self._accounts)
+        if known is None:
+            return True
+        return lines.possible(group.marks, {"records": None, "process_creation": known})
 
     def flush(self) -> Iterable[Event | ParseFailure]:
         """Give out the events still open."""

@@ -40,6 +40,10 @@ class Accounts:
         self._sessions: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
         self._names: OrderedDict[tuple[str, str], str] = OrderedDict()
 
+    def know_none(self) -> bool:
+        """Whether no login has shown any name yet."""
+        return not self._names
+
     def learn(self, host: str, record: Record) -> None:
         """Take in what a record says; most say nothing."""
         if record["type"] not in SESSION_RECORDS or record.get("res") != "success":

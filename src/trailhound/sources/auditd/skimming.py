@@ -6,7 +6,7 @@ program each process runs.
 
 import re
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from trailhound.model.records import Origin, Payload
@@ -15,7 +15,14 @@ from trailhound.sources.auditd.assemble import Group, Raw, When
 from trailhound.sources.auditd.document import Record, first_of, make_document
 from trailhound.sources.auditd.fields import read_line, read_record, syscall_name
 from trailhound.sources.auditd.names import ARCHES
-from trailhound.sources.auditd.views import FORKS, LAUNCHES, Processes, Unread, launched
+from trailhound.sources.auditd.views import (
+    FORKS,
+    LAUNCHES,
+    Processes,
+    Unread,
+    launch_fields,
+    launched,
+)
 from trailhound.sources.contract import Searched
 
 _NAME = rb"(?:node=([A-Za-z0-9_.:-]{1,255}) )?type=([A-Z][A-Z_]{1,63}) msg=audit\("
@@ -28,6 +35,10 @@ _CALL = re.compile(
     rb"[\d.:]+\): arch=([0-9a-f]{1,8}) syscall=(\d{1,10}) (?:per=[0-9a-f]{1,16} )?"
     rb"(?:success=(yes|no) )?exit=(-?\d{1,20}) (?:a[0-3]=[0-9a-f]{1,16} ){4}items=\d{1,5} "
     rb"ppid=\d{1,10} pid=(\d{1,10}) auid=(\d{1,10}|-1) "
+)
+_WHO = re.compile(
+    rb" ppid=(\d{1,10}) pid=\d{1,10} auid=(\d{1,10}|-1) uid=(\d{1,10}) "
+    rb'.* exe="([!#-~]{1,512})"(?: |$)'
 )
 _ADDED_CALL = re.compile(rb"\x1dARCH=\w+ SYSCALL=([a-z0-9_]+)(?: |\Z)")
 _CALL_NAME = b"SYSCALL="
@@ -115,11 +126,49 @@ def pass_over(group: Group, processes: Processes, accounts: Accounts) -> tuple[s
     return started
 
 
-def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
+def foreseen(group: Group, processes: Processes, accounts: Accounts) -> dict[str, str] | None:
+    """Return some fields of the view of a program's start; None where it may be another event."""
+    if group.lines or any(not _SESSIONS.isdisjoint(raw.kinds) for raw in group.raw):
+        return None
+    called = _call_of(group)
+    if called is None or called.kind not in LAUNCHES or called.success == b"no":
+        return None
+    call = _who_in(called.line) if accounts.know_none() else None
+    if call is None:
+        call = _record(called.line)
+        call = {**call, **accounts.names(group.host, call)}
+    processes.host = group.host
+    parent = processes.get(call.get("ppid", ""), called.when, called.user)
+    return launch_fields(call, parent)
+
+
+def _who_in(line: bytes) -> Record | None:
+    """Read who started what; None where that takes reading all of the line."""
+    found = _WHO.search(line)
+    if found is None or b"\x1d" in line or line.count(b" exe=") > 1:
+        return None
+    parent, login, user, image = found.groups()
+    ids = {"auid": login, "uid": user}
+    record = {name: "unset" if value in _UNSET else value.decode() for name, value in ids.items()}
+    return {**record, "ppid": parent.decode(), "exe": image.decode()}
+
+
+class _Call(NamedTuple):
+    """The system call of an event."""
+
+    line: bytes
+    kind: str
+    success: bytes | None
+    result: str
+    pid: str
+    when: tuple[int, int]
+    user: str
+
+
+def _call_of(group: Group) -> _Call | None:
+    """Return the only system call of an event; None where it has to be read."""
     calls = [raw for raw in group.raw if _SYSCALL in raw.kinds]
-    if not calls:
-        return None if any(_EXECVE in raw.kinds for raw in group.raw) else ("records",)
-    if len(calls) > 1 or calls[0].kinds.count(_SYSCALL) > 1:
+    if len(calls) != 1 or calls[0].kinds.count(_SYSCALL) > 1:
         return None
     data = calls[0].data
     found = _CALL.search(data)
@@ -127,30 +176,53 @@ def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
         return None
     arch, number, success, result, pid, login = found.groups()
     kind = _kind_of(arch, number)
-    if _CALL_NAME in data:
-        end = data.find(b"\n", found.end())
-        call = data[found.start() : end if end >= 0 else len(data)]
-        if (named := call.count(_CALL_NAME)) > 0:
-            added = _ADDED_CALL.search(call) if named == 1 else None
-            if added is None or added[1].startswith(b"unknown"):
-                return None
-            kind = added[1].decode()
+    end = data.find(b"\n", found.end())
+    line = data[found.start() : end if end >= 0 else len(data)]
+    if (named := line.count(_CALL_NAME)) > 0:
+        added = _ADDED_CALL.search(line) if named == 1 else None
+        if added is None or added[1].startswith(b"unknown"):
+            return None
+        kind = added[1].decode()
     if not kind and any(_EXECVE in raw.kinds for raw in group.raw):
         kind = "execve"
-    if success == b"no" or kind not in _STARTS:
-        return ("records",)
     _, seconds, ns, serial = group.name
     when = seconds * 1_000_000_000 + ns, serial
     user = "" if login in _UNSET else login.decode()
+    return _Call(line, kind, success, result.decode(), pid.decode(), when, user)
+
+
+def _started(group: Group, processes: Processes) -> tuple[str, ...] | None:
+    if not any(_SYSCALL in raw.kinds for raw in group.raw):
+        return None if any(_EXECVE in raw.kinds for raw in group.raw) else ("records",)
+    call = _call_of(group)
+    if call is None:
+        return None
+    if call.success == b"no" or call.kind not in _STARTS:
+        return ("records",)
     processes.host = group.host
-    if kind in FORKS:
-        processes.inherit(pid.decode(), result.decode(), when, user)
+    if call.kind in FORKS:
+        processes.inherit(call.pid, call.result, call.when, call.user)
         return ("records",)
     raws = tuple(group.raw)
-    unread = Unread(when, user, cache(lambda: _launch_in(raws)))
+    unread = Unread(call.when, call.user, _Later(raws))
     large = sum([len(raw.data) for raw in raws]) > _UNREAD_BYTES
-    processes.put(pid.decode(), unread.launch() if large else unread)
+    processes.put(call.pid, unread.launch() if large else unread)
     return ("records", "process_creation")
+
+
+class _Later:
+    """What a program and its command line are, read once and when somebody asks."""
+
+    __slots__ = ("_raws", "_said")
+
+    def __init__(self, raws: tuple[Raw, ...]) -> None:
+        self._raws = raws
+        self._said: tuple[str, str] | None = None
+
+    def __call__(self) -> tuple[str, str]:
+        if self._said is None:
+            self._said, self._raws = _launch_in(self._raws), ()
+        return self._said
 
 
 _NOWHERE = Origin("-", 0)

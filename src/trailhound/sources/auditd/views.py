@@ -332,6 +332,20 @@ def _launch(
     return {name: value for name, value in row.items() if value and value != "(null)"}
 
 
+def launch_fields(call: Record, parent: Launch | None) -> dict[str, str]:
+    """Return what a launch has in its view that its own system call and its parent say.
+
+    The texts are empty where the view has no such field.
+    """
+    fields = {
+        "Image": call.get("exe", ""),
+        "User": id_name(call, "uid"),
+        "LogonUser": id_name(call, "auid"),
+        "ParentImage": parent.image if parent is not None else "",
+    }
+    return {name: "" if value == "(null)" else value for name, value in fields.items()}
+
+
 def launched(document: Mapping[str, Any], call: Record, execve: Record) -> tuple[str, str]:
     """Image and command line of a program that an event started."""
     command_line = " ".join(arguments(execve))
