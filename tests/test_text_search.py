@@ -22,7 +22,7 @@ from trailhound.engine.needles import Each, Enough, Need, OneOf
 from trailhound.engine.plan import Plan
 from trailhound.engine.text_needles import need_in_text
 from trailhound.intake.blocks import Block
-from trailhound.intake.files import InputFile
+from trailhound.intake.files import InputFile, pieces_of
 from trailhound.model.events import Envelope, Event
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 from trailhound.model.spelling import Spelling
@@ -465,6 +465,36 @@ def test_what_the_reader_makes_of_a_record_is_found(detection: str, fields: str)
     found = skimmed(plan, "auditd", search, InputFile("log", 0), data, ())
     assert len(found.hits) == 1
     assert found == exactly(plan, InputFile("log", 0), data)
+
+
+def test_needles_are_chosen_by_all_of_a_log(tmp_path: Path) -> None:
+    rule = (
+        "title: odd\nlogsource: {product: linux, service: syslog}\n"
+        "detection: {s: {message|contains|all: [refused, zebra]}, condition: s}\n"
+    )
+    rules = link([sigma.DIALECT.read(RuleFile("odd.yml", rule.encode()), {})]).rules
+    plan = plan_for(rules)
+    at = "2025-03-03T11:06:40Z web-01 app: "
+    log = tmp_path / "a.log"
+    log.write_text(f"{at}a zebra came\n" * 8_000 + f"{at}it was refused\n" * 80_000)
+    file = InputFile(str(log), log.stat().st_size)
+    pieces = pieces_of(file, 3, 64 * 1024)
+    assert [piece.data.splitlines()[0].decode() for piece in pieces] == [f"{at}it was refused"] * 3
+    wanted = []
+    for ahead in ((), pieces):
+        search = TextSearch(BY_NAME["linux_auth"], plan, ahead)
+        first, last = (
+            Block(f"{at}{text}\n".encode() * 8_000, 1)
+            for text in ("a zebra came", "it was refused")
+        )
+        assert search.find(first, ["syslog"]) is None
+        marks = search.find(last, ["syslog"])
+        assert marks is not None
+        wanted.append(sum(map(search.wanted, marks.values())))
+    assert wanted == [8_000, 0]
+    assert pieces_of(InputFile("-", file.size_bytes), 3, 64) == []
+    assert pieces_of(InputFile(str(tmp_path / "gone"), 10**9), 3, 64) == []
+    assert pieces_of(InputFile(str(log), 1000), 3, 64) == []
 
 
 @SOURCE

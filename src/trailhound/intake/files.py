@@ -66,6 +66,32 @@ def find_inputs(paths: Sequence[str]) -> list[InputFile]:
     return list(found.values())
 
 
+def pieces_of(file: InputFile, count: int, size_bytes: int) -> list[Block]:
+    """Return lines from places all over a file, to learn what is in it; their numbers are 1.
+
+    Nothing of a file that is small or cannot be entered in the middle; of a compressed one,
+    what comes is no text.
+
+    Args:
+        file: the file.
+        count: how many pieces at most.
+        size_bytes: of each piece, with the half lines at its ends that are left out.
+    """
+    pieces: list[Block] = []
+    if file.path == STDIN or file.size_bytes < 8 * count * size_bytes:
+        return pieces
+    try:
+        with open(file.path, "rb") as stream:
+            for number in range(1, count + 1):
+                stream.seek((file.size_bytes - size_bytes) * number // count)
+                _, _, data = stream.read(size_bytes).partition(b"\n")
+                if (end := data.rfind(b"\n")) >= 0:
+                    pieces.append(Block(data[: end + 1], 1))
+    except OSError:  # told where it is read
+        return []
+    return pieces
+
+
 def read_blocks(
     file: InputFile, progress: Callable[[int], None] = lambda _: None
 ) -> Iterator[Block | RawRecord | ParseFailure]:

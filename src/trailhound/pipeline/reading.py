@@ -7,7 +7,7 @@ import msgspec
 from trailhound.engine.matching import Hit, Undecided, match_candidates, match_event, match_fields
 from trailhound.engine.plan import Plan
 from trailhound.intake.blocks import Block
-from trailhound.intake.files import InputFile, read_blocks
+from trailhound.intake.files import InputFile, pieces_of, read_blocks
 from trailhound.model.events import Event
 from trailhound.model.records import Origin, ParseFailure, RawRecord
 from trailhound.pipeline.prefilter import Alive
@@ -25,6 +25,8 @@ _WORTH_UNWRAPPING = 32 * 1024
 _HELD_BYTES = 4 * 1024 * 1024
 _BLOCKS_SEARCHED = 512
 """Blocks searched before what was found in them is read; less where that is many bytes."""
+_PIECES, _PIECE_BYTES = 3, 64 * 1024
+"""What a search of text learns from besides the beginning of a large log."""
 _SIEVE_REST = 16
 """Blocks read line by line after one that the sieve could do nothing with."""
 
@@ -122,7 +124,8 @@ class UnitReader:
         """Pass over the lines of a text format that match no rule; return as `_by_line` does."""
         search = self._searches.get(source.name)
         if search is None:
-            search = self._searches[source.name] = TextSearch(source, self.plan)
+            ahead = pieces_of(file, _PIECES, _PIECE_BYTES)
+            search = self._searches[source.name] = TextSearch(source, self.plan, ahead)
         seen = {view for (name, view), n in self.tally.views.items() if n and name == source.name}
         marks = search.find(block, seen)
         if marks is None:

@@ -29,8 +29,14 @@ _VERDICTS_LIMIT = 10_000
 class TextSearch:
     """Searches the blocks of one source; learns from the first ones what to search for."""
 
-    def __init__(self, source: Source, plan: Plan) -> None:
-        """Make a search for a source that has a text gate, and its rules."""
+    def __init__(self, source: Source, plan: Plan, ahead: Sequence[Block] = ()) -> None:
+        """Make a search for a source that has a text gate, and its rules.
+
+        Args:
+            source: the source.
+            plan: the rules.
+            ahead: what else to learn from, besides the first blocks: what comes later.
+        """
         gate = source.text
         assert gate is not None  # noqa: S101 - the caller asks only for such sources
         self._gate = gate
@@ -45,7 +51,8 @@ class TextSearch:
         # A rule that nothing is known of has to see every event.
         self._off = len(self._needs) < len(needs)
         self._unseen = dict.fromkeys(views)
-        self._sample: list[Block] = []
+        # From them only follows how fast the search is.
+        self._sample = [block for block in ahead if is_utf8(block.data)]
         self._sampled_bytes = 0
         self._search: _Search | None = None
 
