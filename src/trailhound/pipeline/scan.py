@@ -161,10 +161,14 @@ def _read_unit(
     plan = reader.plan
     reader.tally = Tally()
     explained: dict[int, int] = {}
+    fed_only = {rule for rule in plan.feeds if plan.rules[rule].silent}
     for group in unit.groups:
         for hit in reader.read(group, progress):
             if hit.rule in plan.asked:
                 yield hit
+            elif hit.rule in fed_only:
+                feeds = feeds_of(plan, hit.rule, hit.event, hit.document)
+                yield Fed(hit.event, tuple(feeds))
             else:
                 yield from _outcomes(plan, hit, explained, explain)
     yield reader.tally

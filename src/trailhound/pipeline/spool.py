@@ -5,7 +5,7 @@ import pickle
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from types import FunctionType, TracebackType
@@ -29,11 +29,17 @@ _EVENTS_AT_HAND = 64
 _AT_HAND_LIMIT_BYTES = 65_536
 """A larger event is read again each time."""
 
-_Sown = tuple[tuple[Origin, ...], Seed]
-_Entry = tuple[int, str, Origin, int | _Sown, tuple[Feed, ...]]
-"""(event time, event uid, place, where the event is kept or what it can be made of, feeds). Sorted
-by the first three: of copies, the first place counts; feeds of one event stay in the order of the
+_Place = tuple[str, int, int]
+"""The first origin of an event: path, line, element."""
+_Entry = tuple[int, str, _Place, int | Seed, tuple[Feed, ...]]
+"""(event time, event uid, place, where the event is kept or what it is made of, feeds). Sorted by
+the first three: of copies, the first place counts; feeds of one event stay in the order of the
 plan."""
+_ALONE, _IN_RUN, _HELD = range(3)
+"""How an event is kept that `Feed.at` leads to: by itself in the file, there among the entries of
+a run, in memory. `at` is its number times 3, and this."""
+_Numbered = tuple[int, str, _Place, int, Sequence[Any]]
+"""An entry with `Feed.at` in place of its event; its feeds may be plain tuples."""
 _ORDER = itemgetter(0, 1, 2)
 
 
@@ -91,25 +97,33 @@ class Spool:
             return
         if self._held_bytes >= _RUN_BYTES:
             self._write()
-        kept: int | _Sown
-        if event.seed is None:
+        kept: int | Seed
+        if event.seed is None or len(event.origins) > 1:
             kept = self._append(self._written(event))
         else:
-            kept = event.origins, event.seed
-            self._held_bytes += _SEED_BYTES + _texts_in(event.seed[1])
+            kept = event.seed
+            self._held_bytes += _SEED_BYTES + sum(map(sys.getsizeof, kept[1]))
         self._last = event
-        time_ns = event.time_ns
+        time_ns, origin = event.time_ns, event.origins[0]
         self.last_ns = max(self.last_ns, time_ns)
-        self._held.append((time_ns, event.uid, event.origins[0], kept, feeds))
+        place = origin.path, origin.line, origin.element
+        self._held.append((time_ns, event.uid, place, kept, feeds))
 
     def event(self, at: int) -> Event:
         """Return the event that a feed came from, by `Feed.at`."""
         found = self._at_hand.get(at)
         if found is not None:
             return found
-        data = self._at(at)
-        event = self._restored(data)
-        if len(data) <= _AT_HAND_LIMIT_BYTES:
+        number, how = divmod(at, 3)
+        if how == _ALONE:
+            data = self._at(number)
+            size, event = len(data), self._restored(data)
+        else:
+            start, nth = divmod(number, _READ_AHEAD)
+            entry = self._held[number] if how == _HELD else self._entries_at(start)[0][nth]
+            assert not isinstance(entry[3], int)  # noqa: S101 - such are alone
+            size, event = 0, grown((Origin(*entry[2]),), entry[3])
+        if size <= _AT_HAND_LIMIT_BYTES:
             self._at_hand[at] = event
             if len(self._at_hand) > _EVENTS_AT_HAND:
                 self._at_hand.popitem(last=False)
@@ -119,21 +133,20 @@ class Spool:
         """Yield the feeds of all groups that may say something, by event time and uid."""
         possible = self._chances.possible
         self._held.sort(key=_ORDER)
-        entries: Iterable[_Entry] = self._held
+        entries = self._numbered()
         if self._runs:
             runs = [self._read(start, end) for start, end in self._runs]
-            entries = heapq.merge(*runs, self._held, key=_ORDER)
-        last: _Sown | None = None
-        place = 0
-        for _, _, _, kept, feeds in entries:
-            for feed in feeds:
-                if not possible(feed):
-                    continue
-                if isinstance(kept, int):
-                    place = kept
-                elif kept is not last:
-                    place, last = self._append(pickle.dumps(kept, pickle.HIGHEST_PROTOCOL)), kept
-                yield _feed((*feed[:7], place, *feed[8:]))
+            entries = heapq.merge(*runs, entries, key=_ORDER)
+        for _, _, _, at, feeds in entries:
+            for plain in feeds:
+                feed = _feed((*plain[:7], at, *plain[8:]))
+                if possible(feed):
+                    yield feed
+
+    def _numbered(self) -> Iterator[_Numbered]:
+        for number, (time_ns, uid, place, kept, feeds) in enumerate(self._held):
+            at = kept * 3 + _ALONE if isinstance(kept, int) else number * 3 + _HELD
+            yield time_ns, uid, place, at, feeds
 
     def _written(self, event: Event) -> bytes:
         # To name classes and functions takes longer than to write down what an event says.
@@ -147,12 +160,7 @@ class Spool:
 
     def _restored(self, data: bytes) -> Event:
         kept = pickle.loads(data)  # noqa: S301 - written by this very process
-        if isinstance(kept, Event):
-            return kept
-        first, second = kept
-        if isinstance(first, int):
-            return restored(second, self._describers[first])
-        return grown(first, second)
+        return kept if isinstance(kept, Event) else restored(kept[1], self._describers[kept[0]])
 
     def _write(self) -> None:
         self._held.sort(key=_ORDER)
@@ -182,12 +190,18 @@ class Spool:
             self._file.seek(at)
         return self._file.read(int.from_bytes(self._file.read(_LENGTH_BYTES), "little"))
 
-    def _read(self, at: int, end: int) -> Iterator[_Entry]:
-        while at < end:
-            data = self._at(at)
-            at += _LENGTH_BYTES + len(data)
-            for entry in pickle.loads(data):  # noqa: S301 - as above
-                yield (*entry[:4], tuple(map(_feed, entry[4])))
+    def _read(self, start: int, end: int) -> Iterator[_Numbered]:
+        while start < end:
+            entries, size = self._entries_at(start)
+            for nth, (time_ns, uid, place, kept, feeds) in enumerate(entries, start * _READ_AHEAD):
+                at = kept * 3 + _ALONE if isinstance(kept, int) else nth * 3 + _IN_RUN
+                yield time_ns, uid, place, at, feeds
+            start += size
+
+    def _entries_at(self, start: int) -> tuple[list[Any], int]:
+        """Return entries that were written together, and how many bytes they are."""
+        data = self._at(start)
+        return pickle.loads(data), _LENGTH_BYTES + len(data)  # noqa: S301 - as above
 
 
 def _plain(feed: Feed) -> tuple[Any, ...]:
@@ -200,12 +214,6 @@ def _feed(plain: tuple[Any, ...]) -> Feed:
     if plain[8] and not isinstance(plain[8][0], Feed):
         plain = (*plain[:8], tuple(map(_feed, plain[8])), plain[9])
     return tuple.__new__(Feed, plain)  # in a third of the time that the class takes
-
-
-def _texts_in(values: Iterable[Any]) -> int:
-    return sum(
-        [_texts_in(v) if isinstance(v, tuple) else sys.getsizeof(v) for v in values],
-    )
 
 
 def _size_of(feeds: Iterable[Feed]) -> int:

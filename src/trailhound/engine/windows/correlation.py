@@ -97,7 +97,8 @@ class CorrelationFold:
 
     def due(self, state: Group) -> int:
         """Return when the newest hit leaves the window; the oldest, where silence matters."""
-        if not state.hits:
+        hits = state.hits
+        if not hits.held and hits.book is None:  # asked twice for each feed
             return NEVER
         oldest = self._minds_silence and not state.silent
         return (state.first_ns if oldest else state.last_ns) + self._span_ns + 1
@@ -168,10 +169,11 @@ class CorrelationFold:
                 state.first_ns = hits.at(0, shelf).time_ns
 
     def _enter(self, state: Group, held: Held, shelf: Shelf) -> None:
-        if not state.hits:
+        hits = state.hits
+        if not hits:
             state.first_ns = held.time_ns
         state.last_ns = held.time_ns
-        state.hits.add(held, shelf)
+        hits.add(held, shelf)
         state.counts[held.rule] = state.counts.get(held.rule, 0) + 1
         if not (self._minds_order or self._asked):
             return
@@ -213,7 +215,10 @@ class CorrelationFold:
         else:
             percentile = 50 if kind == "value_median" else window.percentile or 0
             number = tally.number_at(percentile, shelf)
-        return number if all(_holds(bound, number) for bound in window.conditions) else None
+        for bound in window.conditions:
+            if not _holds(bound, number):
+                return None
+        return number
 
     def _temporal(self, state: Group, shelf: Shelf) -> float | None:
         window = self._window

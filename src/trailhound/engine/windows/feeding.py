@@ -88,7 +88,9 @@ class Feeder:
         request: str = "",
     ) -> list[Feed]:
         """Return a feed for each group that a hit belongs to."""
-        values = tuple([tuple(_texts(read(document))) for read in self._values])
+        values: tuple[tuple[str, ...], ...] = ()
+        if self._values:
+            values = tuple([tuple(_texts(read(document))) for read in self._values])
         keys = self._keys(document)
         said = None
         if self._say is not None:
@@ -111,8 +113,8 @@ class Feeder:
 
     def _keys(self, document: Mapping[str, Any]) -> list[Key]:
         per_field = [_distinct(read(document)) for read in self._groups]
-        if len(per_field) == sum(map(len, per_field)):  # one each, as most are
-            keys = [tuple([texts[0] for texts in per_field])]
+        if len(per_field) == 1:
+            keys: list[Key] = [(text,) for text in per_field[0][:GROUPS_PER_EVENT]]
         else:
             keys = list(islice(product(*per_field), GROUPS_PER_EVENT))
         if self._needs_all:
@@ -132,7 +134,8 @@ class Feeder:
 def _distinct(values: Sequence[Any]) -> Sequence[str | None]:
     """Return values as texts, each once; a field that is absent has one, which is None."""
     if len(values) == 1:
-        return (text_of(values[0]),)
+        value = values[0]
+        return (value if value.__class__ is str else text_of(value),)
     return tuple(dict.fromkeys(map(text_of, values))) or (None,)
 
 

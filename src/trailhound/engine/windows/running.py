@@ -97,7 +97,8 @@ def _wake(
 
 def _take_all(plan: Plan, state: WindowState, feeds: list[Feed], kept: Kept) -> Iterator[Finding]:
     """Take feeds of the same time, in the order of their events."""
-    if len(feeds) == 1:
+    uid = feeds[0].uid if feeds else ""
+    if all([feed.uid == uid for feed in feeds]):  # noqa: C419 - mostly one or two
         yield from _take(plan, state, feeds, kept)
         return
     for _, same in groupby(sorted(feeds, key=_UID), _UID):

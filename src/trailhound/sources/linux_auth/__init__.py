@@ -178,8 +178,22 @@ def _sown(
     document = _plain(parts, time)
     views, readings = said or said_in(document["program"], document["message"])
     event = _made(origins, document, notes, time_ns, views, readings)
-    event.seed = _sown, (parts, time_ns, time, notes)
+    event.seed = _grown, (*parts, time_ns, time, *notes)
     return event
+
+
+def _grown(
+    origins: tuple[Origin, ...],
+    stamp: str,
+    host: str,
+    program: str,
+    pid: str,
+    message: str,
+    time_ns: int,
+    time: str,
+    *notes: str,
+) -> Event:
+    return _sown(origins, (stamp, host, program, pid, message), time_ns, time, notes)
 
 
 def _event(

@@ -70,10 +70,11 @@ def said_in(program: str, message: str) -> Said:
     """
     if len(message) > _REMEMBERED_CHARACTERS:
         return _said(program, message)
-    found = _LAST_PORT.search(message)
+    at = message.rfind(" port ")
+    found = _LAST_PORT.match(message, at) if at >= 0 else None
     if found is None:
         return _remembered(program, message)
-    said = _but_for_port(program, message[: found.start()], found[2])
+    said = _but_for_port(program, message[:at], found[2])
     if said is None:
         return _said(program, message)
     (reading,) = said.readings
