@@ -374,6 +374,15 @@ def test_a_search_for_pairs_finds_the_same_lines(source: str) -> None:
     assert paired.find(Block(block, 1)) == single.find(Block(block, 1))
 
 
+def test_what_needles_end_in_and_logs_are_full_of_is_not_searched_for() -> None:
+    lines = plain_lines("cloudtrail")
+    search = taught_by(plan_of("cloudtrail", "builtin"), "cloudtrail", lines)
+    assert search._search is not None
+    patterns = search._search._haystack.patterns
+    assert sum(pattern.endswith(b"\\.ama") for pattern in patterns) > 2
+    assert not any(pattern.endswith(b'\\.amazonaws\\.com"') for pattern in patterns)
+
+
 def test_long_logs_are_searched_for_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefilter, "_PAIRED_AFTER_BYTES", 1)
     lines = plain_lines("k8s_audit")

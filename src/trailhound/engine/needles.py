@@ -231,6 +231,11 @@ def text_of_pattern(pattern: Pattern) -> bytes:
     return _ESCAPE.sub(rb"\1", pattern)
 
 
+def beginning_of(pattern: Pattern, length: int) -> Pattern:
+    """Return the pattern for so many first characters of a text."""
+    return _escaped(text_of_pattern(pattern)[:length].decode())
+
+
 def together(first: Iterable[Pattern], second: Iterable[Pattern]) -> frozenset[Pattern]:
     """Return patterns, one of which is found wherever a line holds one of each of two sets.
 

@@ -10,7 +10,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import accumulate, islice
+from itertools import accumulate, islice, takewhile
 from time import process_time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from trailhound.engine.needles import (
     ODD,
     Need,
     Pattern,
+    beginning_of,
     choices,
     example_of,
     is_text,
@@ -51,6 +52,11 @@ _LOUD_SHARE = 0.05
 """Where the needles of one rule let through more, fields may tell more of it."""
 _COST_OF_SUSPECT = 50
 """What reading a line costs, in matches of a needle."""
+_TAIL_BYTES = 8
+"""Of a text, Hyperscan looks at so many of its last bytes first."""
+_TAILS_ALIKE = 3
+_TAIL_SHARE = 0.1
+"""So many needles end alike, and so often that stands in a line, where it is cut off."""
 _FREQUENT_SHARE = 0.01
 """Needles that together are in fewer lines are not looked for as pairs."""
 _PAIRS_OF_PARTS_LIMIT = 10
@@ -290,7 +296,35 @@ def _chosen(
         (rule, (*clause, *_besides(clause, options[rule], where, asked)))
         for rule, clause in clauses
     ]
-    return _Chosen(clauses, told, where, lines)
+    cut = _cut(_patterns_in(clauses), sample[0])
+    clauses = [
+        (rule, tuple(frozenset(cut.get(p, p) for p in part) for part in clause))
+        for rule, clause in clauses
+    ]
+    return _Chosen(clauses, told, where | {cut[p]: where[p] for p in cut}, lines)
+
+
+def _cut(patterns: Iterable[Pattern], block: Block) -> dict[Pattern, Pattern]:
+    """Cut off what several needles end in and a block is full of, such as `.amazonaws.com"`.
+
+    Hyperscan looks at the last bytes of a text first, and at the others wherever these stand.
+    """
+    ending: defaultdict[bytes, list[Pattern]] = defaultdict(list)
+    for pattern in filter(is_text, patterns):
+        ending[text_of_pattern(pattern)[-_TAIL_BYTES:].lower()].append(pattern)
+    several = {tail: alike for tail, alike in ending.items() if len(alike) >= _TAILS_ALIKE}
+    text = block.data.lower()
+    found: dict[Pattern, Pattern] = {}
+    for tail, alike in several.items():
+        if text.count(tail) <= block.lines * _TAIL_SHARE:
+            continue
+        turned = [text_of_pattern(pattern)[::-1].lower() for pattern in alike]
+        shared = list(takewhile(lambda column: len(set(column)) == 1, zip(*turned, strict=False)))
+        surplus = len(shared) - _TAIL_BYTES // 2
+        for pattern, backwards in zip(alike, turned, strict=True):
+            if len(backwards) - surplus >= _TAIL_BYTES:
+                found[pattern] = beginning_of(pattern, len(backwards) - surplus)
+    return found
 
 
 def _differ(one: frozenset[Pattern], other: frozenset[Pattern]) -> bool:
