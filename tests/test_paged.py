@@ -11,13 +11,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trailhound.engine.output import Said
 from trailhound.engine.windows import paged
+from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.paged import HeldPages, Paged, Shelf
+from trailhound.engine.windows.timeline import Feeds
 from trailhound.pipeline.shelf import PassingPages, passing_shelf
 
 
 class Pairs(Paged[tuple[int, int]]):
     """What is tested."""
+
+
+class HeavyPairs(Pairs):
+    """The same, where entries weigh what their first number says."""
+
+    __orig_bases__ = Pairs.__orig_bases__  # type: ignore[attr-defined]
+
+    @classmethod
+    def weight(cls, entry: tuple[int, int]) -> int:
+        return entry[0] if entry[0] > 5 else 0
 
 
 Pair = tuple[int, int]
@@ -70,14 +83,18 @@ def agree(pairs: Pairs, model: list[Pair], shelf: Shelf, n: int) -> None:
 
 
 @settings(max_examples=300)
-@given(changes, st.integers(0, 6), st.integers(1, 4))
-def test_pages_are_as_one_list(done: list[tuple[str, int]], held: int, size: int) -> None:
+@given(changes, st.integers(0, 6), st.integers(1, 4), st.sampled_from((Pairs, HeavyPairs)))
+def test_pages_are_as_one_list(
+    done: list[tuple[str, int]], held: int, size: int, kind: type[Pairs]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paged, "HELD_ENTRIES", held)
         patch.setattr(paged, "PAGE_ENTRIES", size)
+        patch.setattr(paged, "HELD_BYTES", 40)
+        patch.setattr(paged, "PAGE_BYTES", 30)
         patch.setattr(paged, "PAGES_HELD", 2)
         patch.setattr(paged, "PAGES_CACHED", 2)
-        pairs, pages = Pairs(), HeldPages()
+        pairs, pages = kind(), HeldPages()
         shelf = Shelf(pages)
         model: list[Pair] = []
         copies: list[tuple[bytes, list[Pair]]] = []
@@ -87,13 +104,13 @@ def test_pages_are_as_one_list(done: list[tuple[str, int]], held: int, size: int
             assert set(pairs.shelved()) <= set(range(1, len(pages) + 1))
             if what == "save":
                 copies.append((msgspec.msgpack.encode(pairs), [*model]))
-                pairs = msgspec.msgpack.decode(copies[-1][0], type=Pairs)
+                pairs = msgspec.msgpack.decode(copies[-1][0], type=kind)
         # What was written down earlier is still true.
         for saved, then in copies:
-            read = msgspec.msgpack.decode(saved, type=Pairs)
+            read = msgspec.msgpack.decode(saved, type=kind)
             assert list(read.between(0, len(read), shelf)) == then
         pairs.drop(len(model))
-        assert pairs == Pairs()
+        assert pairs == kind()
 
 
 def test_few_pages_are_in_memory() -> None:
@@ -105,6 +122,22 @@ def test_few_pages_are_in_memory() -> None:
     assert len(held) <= paged.PAGES_HELD
     assert max(held) <= paged.PAGE_ENTRIES
     assert [first for first, _ in pairs.between(0, 20_000, shelf)] == list(range(20_000))
+
+
+def test_feeds_of_which_much_is_said_do_not_fill_memory() -> None:
+    feeds = Feeds()
+    with passing_shelf() as shelf:
+        tracemalloc.start()
+        try:
+            for turn in range(1000):
+                time_ns = turn * 7919 % 1000
+                said = Said("title", (("context", f"{turn}" * 20_000),))
+                feeds.add(Feed(time_ns, f"{turn}", 0, 0, ("key",), said=said), shelf)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert kept < 45_000_000, "they are 58 MB, of which the shelf remembers 32 MB as written"
+        assert [feed.time_ns for feed in feeds.between(0, 1000, shelf)] == list(range(1000))
 
 
 class Texts(Paged[tuple[int, str]]):

@@ -38,6 +38,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in (("HELD_ENTRIES", 4), ("PAGE_ENTRIES", 3), ("PAGES_HELD", 2)):
         monkeypatch.setattr(paged, name, number)
     monkeypatch.setattr(paged, "PAGES_CACHED", 3)
+    monkeypatch.setattr(window_store, "GROUPS_BYTES", 5000)
     monkeypatch.setattr(timeline, "_INLINE_BYTES", 300)
     monkeypatch.setattr(timeline, "_MARK_EVERY", 3)
 

@@ -332,6 +332,23 @@ def test_a_request_is_known_until_inner_windows_have_told_all_there_is() -> None
         assert {title for title, *_ in stream.holds()} == {"window 0"}
 
 
+def test_alerts_of_one_time_reach_an_outer_window_together() -> None:
+    # At 117 s two groups say that events are missing. Between them another is asked, too early.
+    documents = [
+        event(109, "fail", u="a", v=0, n=0),
+        event(109, "fail", u="b", v=0, n=0),
+        event(115, "fail", u="b", v=0, n=1),
+        event(118, "fail", u="a", v=0, n=0),
+    ]
+    fed = feeds(AT_RUNS, documents)
+    stream = Streamed(AT_RUNS, 3600, documents)
+    stream.step(fed)
+    stream.finish()
+    assert stream.holds() == expected(AT_RUNS, documents, fed)
+    (gathered,) = (f for f in stream.told if f.rule.title == "window 1")
+    assert gathered.event_count == 2
+
+
 def test_an_outer_window_waits_for_the_silence_of_inner_ones() -> None:
     # Silence of b, at 118 s, is known when time jumps to 140 s, in the batch that also brings
     # the outer window an event of 119 s, and lets it go of all before 137 s.

@@ -66,7 +66,7 @@ def event_of(document: Mapping[str, Any], line: int = 1) -> Event:
 
 
 def feeds(plan: Plan, documents: list[dict[str, Any]]) -> list[Feed]:
-    found = []
+    found: list[Feed] = []
     for number, document in enumerate(documents):
         event = event_of(document, number + 1)
         for hit in match_event(plan, event):
@@ -104,6 +104,17 @@ def test_a_burst_is_one_finding_and_two_bursts_are_two() -> None:
         ("window 0", 0, 4, 5, {"u": "a"}),
         ("window 0", 60, 62, 3, {"u": "a"}),
     ]
+
+
+def test_long_values_are_told_apart_and_not_kept_whole() -> None:
+    long = "x" * 100_000
+    documents = [event(t, "fail", u=long + "ab"[t % 2]) for t in range(6)]
+    found = findings(plan_of(COUNT), documents)
+    names = [dict(f.group)["u"] for f in found]
+    assert [f.event_count for f in found] == [3, 3]
+    assert len(set(names)) == 2
+    assert {len(name) for name in names} == {1024}
+    assert all(name.startswith("xxxx") for name in names)
 
 
 def test_the_timespan_includes_both_ends() -> None:

@@ -31,6 +31,9 @@ from trailhound.pipeline.shelf import StoredPages
 GROUPS_HELD = 50_000
 """Groups in memory; the least recently used ones beyond go to the file."""
 
+GROUPS_BYTES = 64 * 1024 * 1024
+"""What they may take as last written; in memory it is several times that."""
+
 EVIDENCE_NS = 7 * 86_400 * 1_000_000_000
 """Events are kept so long after nothing late can join them any more."""
 
@@ -54,6 +57,9 @@ class StoredGroups:
         self._names = names
         self._limit = limit
         self._held: OrderedDict[Group, AnyLine] = OrderedDict()
+        self._sizes: dict[Group, int] = {}
+        """Of groups held: how many bytes each was when last written or read."""
+        self._bytes = 0
         self._changed: set[Group] = set()
         self._queue: list[tuple[int, int, Group]] = []
         self._turn = 0
@@ -71,6 +77,7 @@ class StoredGroups:
         if row is None:
             return None
         line = self._names.load_group(group, row[0])
+        self._weigh(group, len(row[0]))
         self._file.execute("UPDATE groups SET held = 1 WHERE name = ?", (name,))
         self._hold(group, line)
         return line
@@ -83,6 +90,7 @@ class StoredGroups:
     def drop(self, group: Group) -> None:
         """Forget a group."""
         self._held.pop(group, None)
+        self._weigh(group, 0)
         self._changed.discard(group)
         name = self._names.group_name(group)
         self._file.execute("DELETE FROM groups WHERE name = ?", (name,))
@@ -116,6 +124,7 @@ class StoredGroups:
         """Write down what changed."""
         self._write(self._changed, held=True)
         self._changed.clear()
+        self._make_room()
 
     def _hold(self, group: Group, line: AnyLine) -> None:
         self._held[group] = line
@@ -126,15 +135,25 @@ class StoredGroups:
             heapq.heappush(self._queue, (line.wake_ns, self._turn, group))
         if len(self._queue) > 4 * max(self._limit, 1000):
             self._clean_queue()
-        while len(self._held) > self._limit:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self._held) > self._limit or (self._bytes > GROUPS_BYTES and len(self._held) > 1):
             oldest, old = self._held.popitem(last=False)
+            # One that `due` has given, and that was not put back, must not be given again.
+            wake_ns = old.wake_ns if old.queued_ns != -1 else _FAR
             if oldest in self._changed:
                 self._changed.discard(oldest)
                 self._write_one(oldest, old, held=False)
-            else:
-                name = self._names.group_name(oldest)
-                self._file.execute("UPDATE groups SET held = 0 WHERE name = ?", (name,))
-            self._next_ns = min(self._next_ns, old.wake_ns)
+            row = (wake_ns, self._names.group_name(oldest))
+            self._file.execute("UPDATE groups SET held = 0, wake = ? WHERE name = ?", row)
+            self._weigh(oldest, 0)
+            self._next_ns = min(self._next_ns, wake_ns)
+
+    def _weigh(self, group: Group, size: int) -> None:
+        self._bytes += size - self._sizes.pop(group, 0)
+        if size:
+            self._sizes[group] = size
 
     def _clean_queue(self) -> None:
         # Entries of groups that have left memory stay in the queue until their time.
@@ -150,7 +169,9 @@ class StoredGroups:
             self._write_one(group, self._held[group], held=held)
 
     def _write_one(self, group: Group, line: AnyLine, *, held: bool) -> None:
-        row = (self._names.group_name(group), line.wake_ns, held, self._names.save_group(line))
+        data = self._names.save_group(line)
+        self._weigh(group, len(data))
+        row = (self._names.group_name(group), line.wake_ns, held, data)
         self._file.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?)", row)
 
     def _next_stored(self) -> int:

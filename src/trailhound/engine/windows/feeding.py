@@ -1,5 +1,6 @@
 """Hits to feeds: which groups of which windows a hit belongs to."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
@@ -15,6 +16,9 @@ from trailhound.rules.ir import Sequence as Steps
 
 GROUPS_PER_EVENT = 16
 """An event with lists in its group fields counts in at most so many groups."""
+
+_TEXT_LIMIT = 1024
+"""Whoever writes a log chooses how long its values are; groups and feeds are kept for a day."""
 
 
 def feeds_of(
@@ -36,7 +40,7 @@ def feeds_of(
     feeders = plan.feeders.get(rule)
     if feeders is None:
         feeders = plan.feeders[rule] = _feeders(plan, rule)
-    stamp = event.time_ns, event.uid, event.request
+    stamp = event.time_ns, event.uid, _bounded(event.request)
     if len(feeders) == 1:
         return feeders[0].feeds(event, document, answered, *stamp)
     return [feed for feeder in feeders for feed in feeder.feeds(event, document, answered, *stamp)]
@@ -135,12 +139,22 @@ def _distinct(values: Sequence[Any]) -> Sequence[str | None]:
     """Return values as texts, each once; a field that is absent has one, which is None."""
     if len(values) == 1:
         value = values[0]
-        return (value if value.__class__ is str else text_of(value),)
-    return tuple(dict.fromkeys(map(text_of, values))) or (None,)
+        text = value if value.__class__ is str else text_of(value)
+        return (text if text is None else _bounded(text),)
+    texts = (text if text is None else _bounded(text) for text in map(text_of, values))
+    return tuple(dict.fromkeys(texts)) or (None,)
 
 
 def _texts(values: Sequence[Any]) -> Iterator[str]:
     for value in values:
         text = text_of(value)
         if text is not None:
-            yield text
+            yield _bounded(text)
+
+
+def _bounded(text: str) -> str:
+    """Return a text, or where it is very long its beginning and what tells it from all others."""
+    if len(text) <= _TEXT_LIMIT:
+        return text
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{text[: _TEXT_LIMIT - len(digest) - 1]}…{digest}"

@@ -22,7 +22,13 @@ from msgspec import Struct, field
 HELD_ENTRIES = 4096
 """So many entries are one list in memory; more are cut into pages."""
 
+HELD_BYTES = 1024 * 1024
+"""So much may `Paged.weight` of them be; an event can have very many values, or very long ones."""
+
 PAGE_ENTRIES = 256
+
+PAGE_BYTES = HELD_BYTES // 4
+"""So much may the weight of a page's entries be, if they are more than one."""
 
 PAGES_HELD = 4
 """Pages of one list that are in memory; at least 2, or else each event would fetch both ends."""
@@ -169,6 +175,13 @@ class Paged(Struct, Generic[T], array_like=True):
 
     held: list[T] = field(default_factory=list)
     book: Book[T] | None = None
+    heavy: int = 0
+    """Weight of those held, and of some that are gone."""
+
+    @classmethod
+    def weight(cls, _entry: T) -> int:
+        """Return about how many bytes an entry takes, if they are many; else 0."""
+        return 0
 
     def __len__(self) -> int:
         return len(self.held) if self.book is None else self.book.size
@@ -184,7 +197,8 @@ class Paged(Struct, Generic[T], array_like=True):
                 self.held.append(entry)
             else:
                 insort(self.held, entry)
-            if len(self.held) > HELD_ENTRIES:
+            self.heavy += self.weight(entry)
+            if len(self.held) > HELD_ENTRIES or (self.heavy > HELD_BYTES and self._is_heavy()):
                 self._cut_up(shelf)
             return
         number = _page_of(book, entry)
@@ -194,7 +208,7 @@ class Paged(Struct, Generic[T], array_like=True):
         insort(entries, entry)
         _changed(book, number, 1)
         page.at = page.skipped = 0
-        if len(entries) > PAGE_ENTRIES:
+        if len(entries) > PAGE_ENTRIES or (self.weight(entry) and self._too_heavy(entries)):
             self._split(book, number, shelf)
 
     def get(self, name: Name, shelf: Shelf) -> T | None:
@@ -270,7 +284,10 @@ class Paged(Struct, Generic[T], array_like=True):
     def pop(self, shelf: Shelf) -> T:
         """Take the first entry out, and return it; there must be one."""
         if self.book is None:
-            return self.held.pop(0)
+            first = self.held.pop(0)
+            if not self.held:
+                self.heavy = 0
+            return first
         first = self.at(0, shelf)
         self.drop(1)
         return first
@@ -280,6 +297,8 @@ class Paged(Struct, Generic[T], array_like=True):
         book = self.book
         if book is None:
             del self.held[:count]
+            if not self.held:
+                self.heavy = 0
             return
         book.size -= count
         book.before = max(0, book.before - count)
@@ -312,7 +331,10 @@ class Paged(Struct, Generic[T], array_like=True):
             at = bisect_left(self.held, name)
             if at == len(self.held) or self.held[at][: len(name)] != name:
                 return None
-            return self.held.pop(at)
+            found = self.held.pop(at)
+            if not self.held:
+                self.heavy = 0
+            return found
         number = _page_of(book, name)
         page, entries = self._opened(book, number, shelf)
         at = bisect_left(entries, name)
@@ -337,18 +359,37 @@ class Paged(Struct, Generic[T], array_like=True):
                     yield page.at
 
     def _cut_up(self, shelf: Shelf) -> None:
-        held, size = self.held, PAGE_ENTRIES
-        parts = [held[at : at + size] for at in range(0, len(held), size)]
-        book = self.book = Book([Page(part[0], len(part), part) for part in parts], len(held))
+        pages = [Page(part[0], len(part), part) for part in self._parts()]
+        book = self.book = Book(pages, len(self.held))
         book.open = [page.least for page in book.pages]
-        self.held = []
+        self.held, self.heavy = [], 0
         self._make_room(book, shelf)
+
+    def _parts(self) -> Iterator[list[T]]:
+        part: list[T] = []
+        heavy = 0
+        for entry in self.held:
+            weight = self.weight(entry)
+            if part and (len(part) >= PAGE_ENTRIES or heavy + weight > PAGE_BYTES):
+                yield part
+                part, heavy = [], 0
+            part.append(entry)
+            heavy += weight
+        yield part
+
+    def _is_heavy(self) -> bool:
+        self.heavy = sum(map(self.weight, self.held))
+        return self.heavy > HELD_BYTES and len(self.held) > 1
+
+    def _too_heavy(self, entries: list[T]) -> bool:
+        return len(entries) > 1 and sum(map(self.weight, entries)) > PAGE_BYTES
 
     def _split(self, book: Book[T], number: int, shelf: Shelf) -> None:
         page = book.pages[number]
         entries = page.entries or []
         # What comes in order fills its pages.
-        keep = PAGE_ENTRIES if number + 1 == len(book.pages) else len(entries) // 2
+        full = min(PAGE_ENTRIES, len(entries) - 1)
+        keep = full if number + 1 == len(book.pages) else len(entries) // 2
         rest = entries[keep:]
         del entries[keep:]
         page.count = keep

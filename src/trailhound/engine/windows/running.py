@@ -68,12 +68,14 @@ def _wake(
             line.wake_ns = due_ns
             state.groups.put(group, line)
             continue
-        if onward and due_ns > at_ns:
+        # One that was woken too early, or to forget requests, is asked of no later time.
+        asked_ns = due_ns if due_ns <= now_ns else line.wake_ns
+        if onward and asked_ns > at_ns:
             state.groups.put(group, line)
             yield from _take_all(plan, state, onward, kept)
             onward.clear()
             continue
-        at_ns = min(due_ns, now_ns)
+        at_ns = asked_ns
         told = timeline.ask(fold, line, at_ns, state.shelf)
         # What inner windows still say of the time until now is no older than this.
         timeline.forget_requests(line, at_ns)

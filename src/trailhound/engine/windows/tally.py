@@ -12,6 +12,8 @@ from trailhound.engine.windows.paged import Paged, Shelf
 from trailhound.engine.windows.sums import Sum, as_float, plus
 
 _TEXT_LIMIT = 40
+_FEW_VALUES = 16
+_VALUE_BYTES = 100
 
 Asked = Literal["", "sum", "rank", "distinct"]
 """What is asked of values: nothing but how many they are; sum and average; the number at some
@@ -30,6 +32,12 @@ class Held(NamedTuple):
 
 class Hits(Paged[Held]):
     """Hits in the order of their feeds."""
+
+    @classmethod
+    def weight(cls, entry: Held) -> int:
+        """See `Paged`; values are short, but there may be many."""
+        many = len(entry.values)
+        return many * _VALUE_BYTES if many > _FEW_VALUES else 0
 
 
 class Ranked(Paged[tuple[float, int, int]]):

@@ -31,6 +31,8 @@ one has all behind it folded again, so this bounds what one event can ask for.""
 TOLD_RETAINED = 10_000
 """The same of what the fold of a group said: each may still have to be withdrawn."""
 
+_FEW_VALUES = 16
+_TEXT_BYTES = 60
 _MARK_EVERY = 32
 _MARKS_BEHIND = 4
 _BYTES_A_FEED = 64
@@ -44,6 +46,17 @@ Place = tuple[int, str, int]
 
 class Feeds(Paged[Feed]):
     """Feeds in order."""
+
+    @classmethod
+    def weight(cls, entry: Feed) -> int:
+        """See `Paged`: an event may have many values, and a rule may say much of it."""
+        said = entry.said
+        size = 0
+        if said is not None:
+            size = len(said.message) + sum(len(text) for _, text in said.values)
+        if sum(map(len, entry.values)) > _FEW_VALUES:
+            size += sum(len(text) + _TEXT_BYTES for found in entry.values for text in found)
+        return size
 
 
 class RequestNames(Paged[tuple[str, int]]):
