@@ -221,6 +221,34 @@ def test_a_stream_tells_what_is_missing_while_it_is(text: str) -> None:
     assert (first.status, time - first.time_ns / SECOND < 61) == (Status.NEW, True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type: any\n",
+        "type: frequency\nnum_events: 5\ntimeframe: {minutes: 1}\n",
+        "type: change\ncompare_key: w\nignore_null: true\ntimeframe: {minutes: 1}\n",
+        "type: cardinality\ncardinality_field: w\nmax_cardinality: 5\ntimeframe: {minutes: 1}\n",
+        "type: spike\nspike_height: 2\nspike_type: up\ntimeframe: {minutes: 1}\n",
+        "type: metric_aggregation\nmetric_agg_key: n\nmetric_agg_type: max\nmax_threshold: 9\n",
+    ],
+    ids=lambda text: text.partition("\n")[0],
+)
+def test_groups_whose_alerts_are_gathered_are_forgotten(text: str) -> None:
+    book = read(HEAD + text + "query_key: u\naggregation: {minutes: 5}\naggregation_key: u\n")
+    plan = make_plan(link([book]).rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
+    documents = [{"t": t, "u": str(t), "w": "1", "n": 1} for t in (*range(50), 9000)]
+    events = [event_of(document, number + 1) for number, document in enumerate(documents)]
+    feeds = [
+        feed._replace(at=number)
+        for number, event in enumerate(events)
+        for hit in match_event(plan, event)
+        for feed in feeds_of(plan, hit.rule, hit.event, hit.document)  # type: ignore[union-attr]
+    ]
+    state = WindowState()
+    list(step(plan, state, sorted(feeds), events.__getitem__))
+    assert {key for _, key in state.groups.names()} == {("9000",)}
+
+
 def test_new_term_learns_first() -> None:
     text = "type: new_term\nfields: [u]\nterms_window_size: {hours: 1}\n"
     (found,) = findings(text, [*at(0, 3600, u="x"), *at(4000, 5000, u="y")])

@@ -141,7 +141,12 @@ def _told(plan: Plan, state: WindowState, group: Group, feed: Feed) -> list[Told
     told = timeline.take(fold, line, feed, state.shelf)
     if state.shelf.made:
         state.spilled[feed.window] += timeline.tidy(fold, line, state.shelf)
-    line.wake_ns = min(line.wake_ns, fold.due(line.state))
+    due_ns = _wake_ns(fold, line)
+    if due_ns == NEVER and timeline.is_spent(fold, line):
+        timeline.release(line, state.shelf)  # nobody would ask it again
+        groups.drop(group)
+        return told
+    line.wake_ns = min(line.wake_ns, due_ns)
     groups.put(group, line)
     return told
 

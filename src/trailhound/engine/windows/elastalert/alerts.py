@@ -222,7 +222,7 @@ class AlertFold(Generic[S]):
             state.fed = feed
         for match in self.seen(state, feed, shelf):
             yield from state.alerts.take(match, self._realert)
-        state.next_ns = self.next_run(state, shelf)
+        self._plan_run(state, shelf)
 
     def due(self, state: S) -> int:
         """See `Fold`."""
@@ -236,9 +236,14 @@ class AlertFold(Generic[S]):
                 for match in self.ran(state, due_ns, shelf):
                     by_run = match._replace(feed=_of_run(state, match, due_ns))
                     yield from state.alerts.take(by_run, self._realert)
-                state.next_ns = self.next_run(state, shelf)
+                self._plan_run(state, shelf)
                 if not self.holds(state):
                     yield from state.alerts.rest(due_ns, self._realert)
+
+    def _plan_run(self, state: S, shelf: Shelf) -> None:
+        state.next_ns = self.next_run(state, shelf)
+        if state.next_ns == NEVER:
+            state.fed = None  # or else the group would never be forgotten
 
     def finish(self, state: S) -> Iterator[Outcome]:
         """See `Fold`."""
