@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from trailhound.cli.console import complain
 from trailhound.model.errors import TrailhoundError
 from trailhound.pipeline.rulebooks import LoadedRules, cache_folder, chosen, load_rules
 
@@ -56,10 +57,11 @@ def refuse_shortcomings(loaded: LoadedRules) -> None:
     """Raise `TrailhoundError` where a rule is not supported in full."""
     found = shortcomings(loaded)
     if found:
-        shown = "".join(f"\n  {text}" for text in found[:_SHORTCOMINGS_SHOWN])
-        more = len(found) - _SHORTCOMINGS_SHOWN
-        rest = f"\n  and {more:,} more; see `trailhound rules lint`" if more > 0 else ""
-        raise TrailhoundError(f"--strict: {len(found):,} rules or parts not supported{shown}{rest}")
+        for text in found[:_SHORTCOMINGS_SHOWN]:
+            complain(text)
+        many = len(found) > _SHORTCOMINGS_SHOWN
+        rest = "; `trailhound rules lint` tells all" if many else ""
+        raise TrailhoundError(f"--strict: {len(found):,} rules or parts not supported{rest}")
 
 
 def loaded_rules(options: argparse.Namespace) -> LoadedRules:
