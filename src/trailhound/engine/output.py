@@ -9,7 +9,7 @@ import msgspec
 from trailhound.engine.match import Matcher, matcher
 from trailhound.engine.steps import json_text
 from trailhound.engine.tests import GaveUp
-from trailhound.engine.values import getter, nodes
+from trailhound.engine.values import at_once, getter, nodes
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.ir import Field, Output, Slot, Text
@@ -144,7 +144,10 @@ def _own_reader(slot: Slot) -> Callable[[Any], str]:
                 return f"({','.join([plain(json_text(value)) for value in found])})"
         return ABSENT
 
-    return read
+    only, *others = slot.readings
+    if others or slot.listed or only.when is not None or isinstance(only.value, str):
+        return read
+    return at_once(only.value, plain, lambda integer: plain(json_text(integer)), read)
 
 
 _shared_reader = lru_cache(maxsize=4096)(_own_reader)
