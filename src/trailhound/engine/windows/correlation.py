@@ -32,7 +32,7 @@ class Episode(Struct):
 
     extract: Extract
     rules: dict[int, int]
-    """Rule → how many of the hits are its own."""
+    """Rule → how many of the hits are its own, where that matters."""
     result: float = 0
     """The greatest number that the condition was asked of."""
 
@@ -50,7 +50,7 @@ class Group(Struct):
     """Time of the first of them."""
     last_ns: int = 0
     counts: dict[int, int] = field(default_factory=dict)
-    """Rule → how many of its hits are in the window."""
+    """Rule → how many of its hits are in the window, where that matters."""
     tally: Tally | None = None
     """Of their values, where they matter."""
     places: Places | None = None
@@ -86,6 +86,7 @@ class CorrelationFold:
         self._titles = titles
         self._all = len(set(window.rules))
         self._asked = _ASKED.get(window.kind, "")
+        self._is_temporal = window.kind in ("temporal", "temporal_ordered")
         self._minds_order = window.kind == "temporal_ordered"
         self._minds_silence = window.kind in ("event_count", "value_count") and all(
             _holds(bound, 0) for bound in window.conditions
@@ -135,6 +136,7 @@ class CorrelationFold:
                 if state.episode is not None:
                     yield self._outcome(state.episode)
                 state.tally = state.places = None
+                state.counts = {}
                 state.episode = state.last = None
                 state.first_ns = state.last_ns = state.left = 0
                 state.began, state.turns, state.silent = "", 0, False
@@ -174,7 +176,8 @@ class CorrelationFold:
             state.first_ns = held.time_ns
         state.last_ns = held.time_ns
         hits.add(held, shelf)
-        state.counts[held.rule] = state.counts.get(held.rule, 0) + 1
+        if self._is_temporal:
+            state.counts[held.rule] = state.counts.get(held.rule, 0) + 1
         if not (self._minds_order or self._asked):
             return
         turn = state.left + len(state.hits)
@@ -187,9 +190,10 @@ class CorrelationFold:
 
     def _leave(self, state: Group, held: Held, shelf: Shelf) -> None:
         state.left += 1
-        state.counts[held.rule] -= 1
-        if not state.counts[held.rule]:
-            del state.counts[held.rule]
+        if self._is_temporal:
+            state.counts[held.rule] -= 1
+            if not state.counts[held.rule]:
+                del state.counts[held.rule]
         if state.places is not None:
             state.places.discard((held.rule, state.left), shelf)
         if state.tally is not None:
@@ -200,7 +204,7 @@ class CorrelationFold:
         window = self._window
         kind = window.kind
         tally = state.tally
-        if kind in ("temporal", "temporal_ordered"):
+        if self._is_temporal:
             return self._temporal(state, shelf)
         if kind == "event_count":
             number: float = len(state.hits)
@@ -269,7 +273,7 @@ class CorrelationFold:
     def _reason(self, episode: Episode, extract: Extract) -> str:
         window = self._window
         span = duration(extract.end_ns - extract.start_ns)
-        if window.kind in ("temporal", "temporal_ordered"):
+        if self._is_temporal:
             seen = ", ".join(f"{self._titles[r]} ({n})" for r, n in sorted(episode.rules.items()))
             how = "in this order" if window.kind == "temporal_ordered" else "together"
             return f"{how} within {span}: {seen}"
