@@ -312,24 +312,59 @@ def test_requests_count_once_however_their_events_arrive(
             assert stream.holds() == expected(plan, documents, fed)
 
 
-def test_a_request_is_known_until_inner_windows_have_told_all_there_is() -> None:
+INNER = {
     # Silence of a, at 119 s, is of the same request as that of b, at 112 s. It is known when time
     # jumps to 120 s, which also wakes the outer window.
-    documents = [
-        event(100, "fail", u="a", v=0, n=0),
-        event(108, "fail", u="b", v=3, n=0),
-        event(115, "fail", u="a", v=3, n=0),
-        event(120, "ok", u="a", v=3, n=0),
-    ]
-    plan = PLANS["silence"]
+    "silence is known in a jump": (
+        "silence",
+        [
+            event(100, "fail", u="a", v=0, n=0),
+            event(108, "fail", u="b", v=3, n=0),
+            event(115, "fail", u="a", v=3, n=0),
+            event(120, "ok", u="a", v=3, n=0),
+        ],
+    ),
+    # Silence of b, at 111 s, is of the same request as that of a, at 105 s. The outer window is
+    # woken between, for nothing, when time has jumped to 113 s.
+    "an outer window is woken for nothing": (
+        "silence",
+        [
+            event(100, "fail", u="a", v=0, n=0),
+            event(100, "fail", u="b", v=0, n=0),
+            event(101, "fail", u="a", v=1, n=0),
+            event(107, "ok", u="a", v=0, n=0),
+            event(107, "fail", u="b", v=1, n=0),
+            event(113, "fail", u="a", v=0, n=0),
+        ],
+    ),
+    # Too little of a and of b is told for the same moment; between them a group is woken of which
+    # nothing will ever be over.
+    "two are told at one moment": (
+        "at runs",
+        [
+            event(100, "fail", u="a", v=0, n=0),
+            event(100, "fail", u="a", v=1, n=0),
+            event(100, "fail", u="b", v=0, n=0),
+            event(106, "fail", u="a", v=2, n=0),
+            event(109, "fail", u="a", v=0, n=0),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("story", INNER)
+def test_inner_windows_tell_in_order_whatever_else_is_woken(story: str) -> None:
+    name, documents = INNER[story]
+    plan = PLANS[name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline, "REQUEST_SPAN_NS", 7 * SECOND)
         fed = of_requests(plan, documents)
-        stream = Streamed(plan, 3600, documents)
-        stream.step(fed)
-        stream.finish()
-        assert stream.holds() == expected(plan, documents, fed)
-        assert {title for title, *_ in stream.holds()} == {"window 0"}
+        wanted = expected(plan, documents, fed)
+        for order in (fed, fed[::-1], fed[::2] + fed[1::2]):
+            stream = Streamed(plan, 3600, documents)
+            stream.step(order)
+            stream.finish()
+            assert stream.holds() == wanted
 
 
 def test_alerts_of_one_time_reach_an_outer_window_together() -> None:
