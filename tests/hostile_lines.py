@@ -175,6 +175,14 @@ def written(node: Any) -> str:
     return json.dumps(node, ensure_ascii=False)
 
 
+def depth_of(node: Any) -> int:
+    depth, level = 0, [node]
+    while level := [item for item in level if isinstance(item, list)]:
+        depth += 1
+        level = [part[1] if isinstance(item, Members) else part for item in level for part in item]
+    return depth
+
+
 def set_field(top: Members, path: str, value: Any) -> None:
     first, _, rest = path.partition(".")
     for at, (key, below) in enumerate(top):
@@ -359,7 +367,7 @@ def changed(line: bytes, source: str, how: Change) -> bytes:
     if what >= len(DOCUMENT_CHANGES):
         return BYTE_CHANGES[what - len(DOCUMENT_CHANGES)](line, where, value)
     document = members_of(line)
-    if document is None or line.count(b"[{") > 80:
+    if document is None or depth_of(document) > 80:  # `written` calls itself
         return line
     fields = GATE_FIELDS[source]
     path = fields[where % len(fields)]
