@@ -2,7 +2,7 @@
 
 import itertools
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from trailhound.dialects.contract import RuleFile
 from trailhound.engine.matching import match_event
 from trailhound.engine.plan import Plan, SourceShape, make_plan
 from trailhound.engine.windows import paged
+from trailhound.engine.windows.chances import chances_in
 from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.paged import HeldPages, Shelf
@@ -291,6 +292,31 @@ def test_counts_agree_with_counting_by_hand(documents: list[dict[str, Any]]) -> 
         assert {t for t in covered[user] if not any(a <= t <= b for a, b in spans)} == set()
         assert all(end in covered[user] for _, end in spans)
         assert spans == sorted(spans)
+
+
+@given(stream, st.sampled_from(("u", "v", "u, v")), st.sampled_from(("w0", "w0, works")))
+def test_groups_without_a_chance_change_nothing_where_outer_windows_group_by_something_else(
+    documents: list[dict[str, Any]], outer_by: str, rules: str
+) -> None:
+    inner = COUNT.replace("gte: 3", "gte: 2")
+    kind = "temporal, " if "," in rules else "event_count, condition: {gte: 2}, "
+    outer = f"{{type: {kind}rules: [{rules}], group-by: [{outer_by}], timespan: 20s}}"
+    plan = plan_of(inner, outer)
+    documents = [d | {"u": ["a", "b"]} if d["v"] == 0 else d for d in documents]
+
+    def kept(at: int) -> Event:
+        return event_of(documents[at], at + 1)
+
+    def told(possible: Callable[[Feed], bool]) -> list[tuple[Any, ...]]:
+        state = WindowState()
+        found = list(step(plan, state, filter(possible, fed), kept))
+        found += finish(plan, state, kept, now_ns=40 * SECOND)
+        return sorted(brief([f for f in found if f.rule.title == "window 1"]), key=str)
+
+    fed = feeds(plan, documents)
+    chances = chances_in(plan)
+    chances.add(fed)
+    assert told(chances.possible) == told(lambda _: True)
 
 
 @given(stream, st.lists(st.integers(0, 25), max_size=4))

@@ -31,6 +31,8 @@ class Chances:
         self._by_value = {i for i, window in windows.items() if _counts_values(window)}
         self._by_rule = {i for i, window in windows.items() if _counts_rules(window)}
         self._silent = frozenset(silent)
+        self._onward: dict[int, tuple[int, ...] | None] = {}
+        """Silent window → the windows over it; None where those group by something else."""
         self._counts = bytearray(_SLOTS if self._least else 0)
         self._rules = bytearray(_SLOTS if self._by_rule else 0)
 
@@ -45,6 +47,8 @@ class Chances:
                 # An inner window may give a value where there was none.
                 more = max(1, len(feed.values[0])) if window in self._by_value else 1
                 self._counts[slot] = min(self._counts[slot] + more, _MOST)
+            if window in self._silent:
+                self._follow(feed)
             if feed.onward:
                 self.add(feed.onward)
 
@@ -57,7 +61,18 @@ class Chances:
             by_rule = window in self._by_rule
             if (self._rules[slot].bit_count() if by_rule else self._counts[slot]) < least:
                 return False
-        return window not in self._silent or any(map(self.possible, feed.onward))
+        if window not in self._silent or self._onward[window] is None:
+            return True
+        return any(map(self.possible, feed.onward))
+
+    def _follow(self, feed: Feed) -> None:
+        # A feed counts in its group also where it is another one that leads to an outer group, so
+        # outer groups tell of all feeds of a group or of none.
+        key, onward = feed.key, tuple([outer.window for outer in feed.onward])
+        if self._onward.setdefault(feed.window, onward) != onward or any(
+            [outer.key != key for outer in feed.onward]  # noqa: C419 - mostly one
+        ):
+            self._onward[feed.window] = None
 
 
 def chances_in(plan: Plan) -> Chances:
