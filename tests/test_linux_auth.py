@@ -418,8 +418,27 @@ def test_lines_of_a_megabyte_are_read_in_one_pass(program: str) -> None:
     for template in HOSTILE[program]:
         for filler in FILLERS:
             message = template.replace("{}", filler * (MEGABYTE // len(filler)))
-            (event,) = read(f"2026-03-01T10:00:00Z h {program}[1]: {message}")
+            event, *_ = read(f"2026-03-01T10:00:00Z h {program}[1]: {message}")
             assert event.envelope.device == "h"
+
+
+@pytest.mark.parametrize(
+    ("message", "events", "told"),
+    [
+        ("message repeated 5 times: [ Failed none for x from 1.2.3.4 port 1 ssh2]", 5, []),
+        ("message repeated 0 times: [ x]", 1, []),
+        ("message repeated 999999999 times: [ x]", 100, ["999999999 of them; 100 were counted"]),
+        (f"message repeated 9 times: [ {'x' * 30_000}]", 2, ["9 of them; 2 were counted"]),
+        (f"message repeated 9 times: [ {'x' * 90_000}]", 1, ["9 of them; 1 were counted"]),
+    ],
+    ids=["few", "none", "countless", "long", "longer"],
+)
+def test_a_line_is_as_many_events_as_it_counts(message: str, events: int, told: list[str]) -> None:
+    payload = text_payload(f"2026-03-01T10:00:00Z h sshd[1]: {message}", 1)
+    items = list(SOURCE.reader().read(payload))
+    found = [item for item in items if isinstance(item, Event)]
+    assert len({event.uid for event in found}) == len(found) == events
+    assert [item.detail for item in items if isinstance(item, ParseFailure)] == told
 
 
 def test_structured_data_of_a_megabyte_is_read_in_one_pass() -> None:

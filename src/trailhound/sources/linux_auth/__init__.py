@@ -21,9 +21,9 @@ from trailhound.sources.linux_auth import journal, skimming
 from trailhound.sources.linux_auth.catalogue import FIELDS, PROCESS_VIEW, ROUTES
 from trailhound.sources.linux_auth.envelope import describe, program_in
 from trailhound.sources.linux_auth.lines import Lines
-from trailhound.sources.linux_auth.messages import Said, interpret, said_in, views_of
+from trailhound.sources.linux_auth.messages import Said, interpret, repeats_in, said_in, views_of
 from trailhound.sources.linux_auth.spelling import SHOWS, spelling
-from trailhound.sources.linux_auth.stamps import Calendar, Moments, iso, stamp_in
+from trailhound.sources.linux_auth.stamps import Calendar, Moment, Moments, iso, stamp_in
 from trailhound.sources.syslog_lines import (
     FACILITIES,
     SEVERITIES,
@@ -40,6 +40,10 @@ _AUDIT = re.compile(
     re.ASCII,
 )
 _HEAD_FIELDS = frozenset(("timestamp", "time", "host", "program", "pid", "message"))
+_REPEATS = "repeated more often than is counted"
+_REPEATS_LIMIT = 100
+_REPEATED_CHARACTERS = 65_536
+"""A few bytes must not become a thousand events. sshd hangs up after six attempts."""
 AMBIGUOUS = "ambiguous: the message can be read in two ways, and both are judged"
 IMPOSTOR = "not written by the program it names"
 
@@ -127,8 +131,12 @@ class _Reader:
         odd = [(_TIME, moment.odd)] if moment.odd else []
         if found.odd:
             odd.append((_HEADER, found.odd))
-        event = _event((payload.origin,), document, moment.notes, moment.time_ns)
-        return [event, *_odd(payload, odd)]
+        repeats = repeats_in(document)
+        said = document.get("repeats", document)["message"]
+        times = min(repeats, _REPEATS_LIMIT, _REPEATED_CHARACTERS // (len(said) + 1))
+        if times < repeats:
+            odd.append((_REPEATS, f"{repeats} of them; {max(times, 1)} were counted"))
+        return [*_events(payload, document, moment, times), *_odd(payload, odd)]
 
     def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
         time_ns = journal.time_ns_of_entry(entry)
@@ -147,6 +155,15 @@ class _Reader:
         if entry["MESSAGE"] is None:
             odd.append((_HEADER, "the message was too large for journalctl to print without --all"))
         return [_event((payload.origin,), document, notes), *_odd(payload, odd)]
+
+
+def _events(
+    payload: Payload, document: dict[str, Any], moment: Moment, times: int
+) -> Iterator[Event]:
+    """Yield the event of a line; one for each time that it says its message came."""
+    for number in range(1, max(times, 1) + 1):
+        one = document if number == 1 else document | {"repeat": number}
+        yield _event((payload.origin,), one, moment.notes, moment.time_ns)
 
 
 def _odd(payload: Payload, odd: list[tuple[str, str]]) -> list[ParseFailure]:
@@ -217,7 +234,7 @@ def _made(
     if len(readings) > 1:
         notes = (*notes, AMBIGUOUS)
     if readings and "repeated" in readings[0]:
-        notes = (*notes, f"stands for {readings[0]['repeated']} repeats of the message")
+        notes = (*notes, f"the line stands for {readings[0]['repeated']} repeats of the message")
     if "continues" in document:
         notes = (*notes, "sudo cut the command; put together with the lines before")
     view: View = tuple([{**document, **reading} for reading in readings]) or (document,)

@@ -33,6 +33,7 @@ _DOCUMENT = {
     "repeats.program": "program of the line that `last message repeated` refers to",
     "repeats.pid": "its process id",
     "repeats.message": "its message",
+    "repeat": "which of the repeats it is, from the second on, where one line stands for several",
     "continues": "sudo's message so far, where it cut a long command over several lines",
 }
 _PARSED = {

@@ -54,6 +54,14 @@ def interpret(document: Mapping[str, Any]) -> tuple[Family, list[Fields]]:
     return said
 
 
+def repeats_in(document: Mapping[str, Any]) -> int:
+    """Return how often the message of a document came, by a logger that counts repeats; or 0."""
+    if "message " not in document["message"]:
+        return 0
+    _, readings = interpret(document)
+    return int(readings[0].get("repeated", 0)) if readings else 0
+
+
 class Said(NamedTuple):
     """What a message says that no other line has a part in; not to be changed."""
 

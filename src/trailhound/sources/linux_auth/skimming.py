@@ -33,8 +33,8 @@ _ISO = rf"{_ISO_DAY}T{_CLOCK}(?:\.\d{{1,9}})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)"
 _BSD = rf"{_BSD_DAY} {_CLOCK}"
 _REST = (
     r" ([A-Za-z0-9_][A-Za-z0-9_.-]{0,63}) ([A-Za-z0-9_./()@-]{1,64})(?:\[\d{1,10}\])?: "
-    # What is JSON behind the header may be a record of another source.
-    r"(?! *[{@])(pam_)?.*"
+    # What is JSON behind the header may be a record of another source; repeats are several events.
+    r"(?! *[{@]|message repeated )(pam_)?.*"
 )
 _AUDIT = b"audit("
 Item = Glimpse | Likely
