@@ -16,7 +16,7 @@ from trailhound.sources.auditd.assemble import Assembler, Group
 from trailhound.sources.auditd.catalogue import FIELDS, ROUTES
 from trailhound.sources.auditd.document import first_of, make_document
 from trailhound.sources.auditd.envelope import describe, describe_named, time_ns_in
-from trailhound.sources.auditd.fields import read_line, recognises
+from trailhound.sources.auditd.fields import is_divider, read_line, recognises
 from trailhound.sources.auditd.spelling import CODED, SHOWS, decoded, spelling
 from trailhound.sources.auditd.views import Processes, make_views
 from trailhound.sources.contract import Likely, Passed, Searched, Skimmed, Source, TextGate
@@ -36,6 +36,8 @@ class AuditdReader:
         """Take one record in; return the events it completes."""
         line = read_line(payload)
         if line is None:
+            if payload.text is not None and is_divider(payload.text):
+                return []
             return [
                 ParseFailure(
                     payload.origin,

@@ -41,6 +41,7 @@ _PREFIX = re.compile(
     re.ASCII,
 )
 _PREFIX_LIMIT = 600
+_DIVIDER = re.compile(r"(?:----|time->[\w :.]{8,40})\s{0,8}\Z", re.ASCII)
 _UNKNOWN_TYPE = re.compile(r"UNKNOWN\[(\d{1,6})\]", re.ASCII)
 
 _FIELD = re.compile(
@@ -91,8 +92,13 @@ def recognises(payload: Payload) -> bool:
     text = payload.text
     if text is not None:
         plain = text.startswith("type=") and text.find(" msg=audit(", 6, 90) > 0
-        return plain or _header(text) is not None
+        return plain or _header(text) is not None or is_divider(text)
     return _journal_line(payload) is not None
+
+
+def is_divider(text: str) -> bool:
+    """Whether a line is one that ausearch writes between events: it says nothing of its own."""
+    return _DIVIDER.match(text) is not None
 
 
 def read_line(payload: Payload) -> Line | None:
