@@ -28,7 +28,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1a\x1c\x1e\x1f\x7f]")
 class Block:
     """Whole lines that follow on each other."""
 
-    __slots__ = ("_ends", "_lines", "_whole", "data", "line")
+    __slots__ = ("_ends", "data", "line")
 
     def __init__(self, data: bytes, line: int) -> None:
         """Make a block.
@@ -39,60 +39,40 @@ class Block:
         """
         self.data = data
         self.line = line
-        self._ends: list[int] = []
-        self._whole = False
-        self._lines: int | None = None
+        self._ends: list[int] | None = None
 
     @property
     def lines(self) -> int:
         """How many lines there are."""
-        if self._lines is None:
-            self._lines = len(self.ends)
-        return self._lines
-
-    @lines.setter
-    def lines(self, count: int) -> None:
-        """Remember what came out otherwise, so that they need not be counted."""
-        self._lines = count
+        return len(self.ends)
 
     @property
     def ends(self) -> list[int]:
         """Where each line ends in `data`; found once."""
-        self._find_ends(len(self.data))
+        if self._ends is None:
+            # For lines of usual length a search for each end beats `bytes.count` and `split`.
+            find = self.data.find
+            ends = []
+            at = find(b"\n")
+            while at >= 0:
+                ends.append(at)
+                at = find(b"\n", at + 1)
+            if not self.data.endswith(b"\n"):
+                ends.append(len(self.data))
+            self._ends = ends
         return self._ends
 
     def indices(self, places: Sequence[int]) -> set[int]:
-        """Return the indices of the lines that places in `data` are in, in ascending order.
+        """Return the indices of the lines that places in `data` are in.
 
         A line end belongs to the line that it ends.
         """
-        if not places:
-            return set()
-        self._find_ends(places[-1])
-        ends = self._ends
+        ends = self.ends
         return {bisect_left(ends, place) for place in places}
 
     def text(self, index: int) -> bytes:
         """Return the line at an index, without its end."""
-        ends = self._ends if index < len(self._ends) else self.ends
-        return self.data[ends[index - 1] + 1 if index else 0 : ends[index]]
-
-    def _find_ends(self, place: int) -> None:
-        """Find where lines end, up to the line that a place in `data` is in."""
-        if self._whole:
-            return
-        # For lines of usual length a search for each end beats `bytes.count` and `split`.
-        find = self.data.find
-        ends = self._ends
-        at = ends[-1] if ends else -1
-        while at < place:
-            at = find(b"\n", at + 1)
-            if at < 0:
-                if not self.data.endswith(b"\n"):
-                    ends.append(len(self.data))
-                self._whole = True
-                return
-            ends.append(at)
+        return self.data[self.ends[index - 1] + 1 if index else 0 : self.ends[index]]
 
 
 class _Stream:

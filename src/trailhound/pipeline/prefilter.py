@@ -466,9 +466,9 @@ class _Search:
             documents: how many there are.
         """
         places = self._haystack.places(block.data)
-        if self._uneven.isdisjoint(places):
-            block.lines = documents
-        elif documents != block.lines or not one_a_line(block):
+        if documents != block.lines:
+            return None
+        if not self._uneven.isdisjoint(places) and not one_a_line(block):
             return None
         if not places:
             return Found([], [])
