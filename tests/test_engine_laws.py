@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rule_strategies import documents, predicates, tests
+from trailhound.engine import verdicts as verdicts_by_value
 from trailhound.engine.beginnings import of_numbers
 from trailhound.engine.explain import explain, remembering
 from trailhound.engine.gates import Candidate, gates_for
@@ -18,7 +19,7 @@ from trailhound.engine.match import matcher
 from trailhound.engine.needles import ODD, Each, Need, OneOf, choices, need_of, together
 from trailhound.engine.tests import any_of, check_of
 from trailhound.engine.values import getter, nodes
-from trailhound.engine.verdicts import Few
+from trailhound.engine.verdicts import Few, Verdicts
 from trailhound.model.findings import RuleInfo
 from trailhound.model.levels import Level
 from trailhound.rules.book import RuleBook, dump_books, load_books
@@ -93,16 +94,19 @@ def test_explanations_that_are_remembered_are_the_same(
 def test_verdicts_that_are_remembered_are_the_same(
     rules: list[Predicate], events: list[dict[str, object]]
 ) -> None:
-    few = Few([Candidate(number, rule) for number, rule in enumerate(rules)])
+    candidates = [Candidate(number, rule) for number, rule in enumerate(rules)]
+    verdicts: Verdicts = {}
+    choices = [Few(candidates[at:], verdicts) for at in range(len(rules) + 1)]
     for document in (*events, *events):
-        found = few.matching(document)
-        asked = [rule.index for rule in few.rules if rule.matches(document)]
-        assert found is None or [rule.index for rule in found] == asked
+        for few in choices:
+            found = few.matching(document)
+            asked = [rule.index for rule in few.rules if rule.matches(document)]
+            assert found is None or [rule.index for rule in found] == asked
 
 
 def test_verdicts_are_remembered_by_value_and_kind() -> None:
     a, b = Field("a", (("a",),)), Field("b", (("b",),))
-    few = Few([Candidate(0, Compare(a, Equals("1"))), Candidate(1, Exists(b))])
+    few = Few([Candidate(0, Compare(a, Equals("1"))), Candidate(1, Exists(b))], {})
     values = (1, True, 1.0, "1", None, 1)
     found = [few.matching({"a": value}) for value in values]
     assert [bool(rules) for rules in found] == [True, False, False, True, False, True]
@@ -112,7 +116,7 @@ def test_verdicts_are_remembered_by_value_and_kind() -> None:
 
 
 def test_verdicts_that_never_come_again_are_not_kept() -> None:
-    few = Few([Candidate(0, Compare(Field("a", (("a",),)), Equals("b")))])
+    few = Few([Candidate(0, Compare(Field("a", (("a",),)), Equals("b")))], {})
     tracemalloc.start()
     try:
         for number in range(5_000):
@@ -121,6 +125,19 @@ def test_verdicts_that_never_come_again_are_not_kept() -> None:
     finally:
         tracemalloc.stop()
     assert kept < 1_000_000
+
+
+def test_verdicts_are_not_kept_for_each_choice_of_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line chooses the rules that it is asked of, so there may be any number of choices."""
+    monkeypatch.setattr(verdicts_by_value, "_LIMIT", 100)
+    same = Compare(Field("a", (("a",),)), Equals("b"))
+    verdicts: Verdicts = {}
+    for choice in range(50):
+        few = Few([Candidate(choice, same)], verdicts)
+        for value in ("b", *map(str, range(9))):
+            assert few.matching({"a": value}) == (few.rules if value == "b" else ())
+            assert few.matching({"a": value}) is few.matching({"a": value})
+    assert 0 < len(verdicts) <= 100
 
 
 def test_explanations_are_remembered_by_value_and_kind() -> None:

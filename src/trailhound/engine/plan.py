@@ -11,7 +11,7 @@ from trailhound.engine.gates import Candidate, Gate, Gates, gates_for, program_o
 from trailhound.engine.match import check_patterns
 from trailhound.engine.output import Said, speaker
 from trailhound.engine.values import Getter, getter
-from trailhound.engine.verdicts import Few
+from trailhound.engine.verdicts import Few, Verdicts
 from trailhound.engine.windows.contract import AnyFold
 from trailhound.engine.windows.folds import FOLDS
 from trailhound.model.findings import Explanation
@@ -57,6 +57,7 @@ class ViewPlan:
         self.shape = source
         self.predicates = tuple(rules)
         self._chosen: dict[frozenset[int], Few] = {}
+        self._verdicts: Verdicts = {}
 
     @cached_property
     def rules(self) -> tuple[Candidate, ...]:
@@ -97,7 +98,7 @@ class ViewPlan:
         """Return its rules at these positions of the plan."""
         found = self._chosen.get(indices)
         if found is None:
-            found = Few([rule for rule in self.rules if rule.index in indices])
+            found = Few([rule for rule in self.rules if rule.index in indices], self._verdicts)
             if len(self._chosen) < _CHOICES_LIMIT:
                 self._chosen[indices] = found
         return found

@@ -27,18 +27,23 @@ from trailhound.rules.ir import (
 _ABSENT = object()
 _COMPARABLE = frozenset((bool, int, type(None), type(_ABSENT)))
 _LIMIT = 10_000
+"""Verdicts that all choices of rules together remember: of rules, lines can choose any."""
 _TRIED = 1000
+
+Verdicts = dict[Any, tuple[Candidate, ...]]
+"""Some rules and values → those of the rules that match where these stand."""
 
 
 class Few:
     """Some rules of a view, which remember what they said of values."""
 
-    def __init__(self, rules: Sequence[Candidate]) -> None:
-        """Take rules in the order of the plan."""
+    def __init__(self, rules: Sequence[Candidate], verdicts: Verdicts) -> None:
+        """Take rules in the order of the plan, and a memory that they share with others."""
         self.rules = tuple(rules)
+        self._which = frozenset(rule.index for rule in rules)
         self._values: tuple[str, ...] = ()
         self._present: tuple[str, ...] = ()
-        self._known: dict[Any, tuple[Candidate, ...]] = {}
+        self._verdicts = verdicts
         self._asked = self._missed = 0
         fields = [_reads(rule.predicate) for rule in rules]
         self._remembers = None not in fields
@@ -66,10 +71,10 @@ class Few:
             value = get(name, _ABSENT)
             key.append(value if value.__class__ is str else (value.__class__, value))
         key.extend([name in document for name in self._present])
-        values = tuple(key)
+        case = self._which, *key
         self._asked += 1
         try:
-            found = self._known.get(values)
+            found = self._verdicts.get(case)
         except TypeError:  # a list or an object among them
             return None
         if found is None:
@@ -77,12 +82,11 @@ class Few:
             # Where values hardly ever come again, it is not worth it.
             if self._missed > _TRIED and self._missed * 2 > self._asked:
                 self._remembers = False
-                self._known.clear()
             found = tuple([rule for rule in self.rules if rule.matches(document)])
-            if is_short(values) and all(map(_is_comparable, key)):
-                if len(self._known) >= _LIMIT:
-                    self._known.clear()
-                self._known[values] = found
+            if is_short(key) and all(map(_is_comparable, key)):
+                if len(self._verdicts) >= _LIMIT:
+                    self._verdicts.clear()
+                self._verdicts[case] = found
         return found
 
 
