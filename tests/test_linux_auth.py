@@ -24,6 +24,7 @@ from trailhound.pipeline.scan import Scan, run_scan
 from trailhound.sources.decode import Decoder
 from trailhound.sources.linux_auth import SOURCE
 from trailhound.sources.linux_auth.envelope import CLASSES
+from trailhound.sources.linux_auth.messages import _interpret, said_in, views_of
 from trailhound.sources.linux_auth.stamps import DEFAULT_YEAR, Calendar
 from trailhound.sources.syslog_lines import Stamp, frame
 
@@ -446,6 +447,32 @@ def test_structured_data_of_a_megabyte_is_read_in_one_pass() -> None:
         data = filler * (MEGABYTE // len(filler))
         (event,) = read(f"<34>1 2026-03-01T10:00:00Z h a 1 - [id {data}] x")
         assert event.envelope.device == "h"
+
+
+@given(
+    st.sampled_from(
+        (
+            "Accepted password for root from {} port {} ssh2",
+            "Connection from {} port {} on 192.0.2.9",
+            "Connection closed by authenticating user {} {} port {} [preauth]",
+            "Connection closed by {} port {} [preauth]",
+            "Disconnected from user {} {} port {}",
+            "Invalid user {} from {} port {}",
+            "error: maximum authentication attempts exceeded for {} from {} port {} ssh2 [preauth]",
+        )
+    ),
+    st.lists(
+        st.sampled_from(("1", "2", "22", "a", "a port 1", "b port 2")), min_size=3, max_size=3
+    ),
+    st.sampled_from(("", " port 1", " port 2", " port 22", " port 00022", " port 99999", " ssh2")),
+)
+def test_what_is_remembered_but_for_the_port_is_what_the_message_says(
+    form: str, parts: list[str], end: str
+) -> None:
+    message = form.format(*parts) + end
+    document = {"program": "sshd", "message": message}
+    family, readings = _interpret(document)
+    assert said_in("sshd", message) == (views_of(family, document), readings)
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -102,11 +102,13 @@ def _remembered(program: str, message: str) -> Said:
 
 @lru_cache(maxsize=_MESSAGES_REMEMBERED)
 def _but_for_port(program: str, head: str, tail: str) -> Said | None:
-    said = _said(program, f"{head} port 1{tail}")
-    if len(said.readings) != 1 or said.readings[0].get("src_port") != 1:
+    said, other = (_said(program, f"{head} port {port}{tail}") for port in (1, 2))
+    if len(said.readings) != 1:
         return None
-    texts = (value for value in said.readings[0].values() if isinstance(value, str))
-    return None if any(" port 1" in text for text in texts) else said
+    # The head may have a port too, and a text may go on to the end.
+    reading = {**said.readings[0], "src_port": 1}
+    follows = said.readings == [reading] and other.readings == [{**reading, "src_port": 2}]
+    return said if follows else None
 
 
 def _interpret(document: Mapping[str, Any]) -> tuple[Family, list[Fields]]:
