@@ -106,6 +106,20 @@ def _grown(origins: tuple[Origin, ...], number: int) -> Event:
     return event
 
 
+def _wordy(origins: tuple[Origin, ...], number: int, _text: str) -> Event:
+    return _grown(origins, number)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_only_small_events_stay_at_hand(size: int) -> None:
+    event = _grown((Origin("b.log", 1),), 1)
+    event.seed = _wordy, (1, "x" * size)
+    with Spool(Chances({})) as held:
+        held.add(Fed(event, (Feed(1, event.uid, 0, 1, ()),)))
+        (feed,) = held.sorted()
+        assert (held.event(feed.at) is held.event(feed.at)) == (size == 10)
+
+
 @pytest.mark.parametrize("run_bytes", [2000, 10**9])
 def test_events_are_made_again_of_their_seeds(
     run_bytes: int, monkeypatch: pytest.MonkeyPatch
