@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import datasets, dialects, matches, peers, product, rulesets
-from benchmarks.measure import Contestant, Taken, cores, first_output, race, run
+from benchmarks.measure import Contestant, Taken, cores, first_output, race, run, together
 from benchmarks.table import Row
 
 DATA = datasets.DATA
@@ -20,6 +20,7 @@ TITLES = {
     "auditd": "auditd",
     "auth": "auth log",
 }
+_READING = "import orjson, sys\nfor line in open(sys.argv[1], 'rb'): orjson.loads(line)"
 _WITH_GOALS = ("k8s", "cloudtrail")
 _TEXT = {"auditd": 5, "auth": 1}
 """Formats that orjson cannot read → part of the events that is enough to measure them."""
@@ -311,6 +312,15 @@ def workers(bench: Bench) -> None:
         bench.add(Row(part, "`--jobs 2`", two.wall_s / base.wall_s, note=note))
         peak = run(racers[1], whole_tree=True).rss_mb
         bench.add(_memory_row(part, "peak memory, all processes", peak))
+    part = "Two cores: the yardstick by itself, twice at once"
+    reading = (sys.executable, "-c", _READING, str(log))
+    alone, both = (
+        min(together(reading, [{core} for core in cores()[:count]]) for _ in range(bench.rounds))
+        for count in (1, 2)
+    )
+    # Cores of a virtual machine may be halves of one.
+    note = f"two processes at once do {2 * alone / both:.2f} × the work of one in the same time"
+    bench.add(Row(part, "one on each core", both / alone, note=note))
 
 
 def first_finding(bench: Bench) -> None:
