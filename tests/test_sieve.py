@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -755,6 +756,32 @@ def test_the_search_takes_blocks_of_plain_lines(source: str, end: bytes) -> None
     assert [line for line, _ in whole.candidates] == [
         number for number, found in enumerate(alone) if found is not None and found.candidates
     ]
+
+
+def test_short_lines_that_wait_take_no_more_memory_than_long_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is no record, and has to be read; of such lines a megabyte holds half a million."""
+    plan = one_rule(EXEC)
+    record = with_member(CALM, b'"pad":"%s"' % (b"x" * 180_000)) + b"\n"
+    log = tmp_path / "log"
+    log.write_bytes(CALM + b"\n" + (record + b"1\n" * 3000) * 5)
+    monkeypatch.setattr(reading, "_HELD_BYTES", 256 * 1024)
+    held: list[int] = []
+    read_held = UnitReader._read_held
+
+    def watched(self: UnitReader, decoder: Decoder) -> Iterator[Hit]:
+        held.append(len(self._held))
+        return read_held(self, decoder)
+
+    monkeypatch.setattr(UnitReader, "_read_held", watched)
+    reader = UnitReader(plan, SOURCES)
+    reader.tally = tally = Recorder()
+    file = InputFile(str(log), log.stat().st_size)
+    assert list(reader.read((file,), lambda _: None)) == []
+    assert tally.events == {"k8s_audit": 6}
+    assert len(tally.failures_seen) == 15_000
+    assert 0 < max(held) <= 6000  # of one block
 
 
 ALIKE = (b"1", b"true", b"1.0", b'"1"', b'"true"', b'"1.0"', b"0", b"false", b"-0.0", b"0.0", b"-0")

@@ -23,6 +23,8 @@ _Places = Callable[[int], Origin]
 _OPEN = ord("{")
 _WORTH_UNWRAPPING = 32 * 1024
 _HELD_BYTES = 4 * 1024 * 1024
+_RECORD_BYTES = 256
+"""What a line that is held takes besides its text: there are lines of one character."""
 _BLOCKS_SEARCHED = 512
 """Blocks searched before what was found in them is read; less where that is many bytes."""
 _PIECES, _PIECE_BYTES = 3, 64 * 1024
@@ -207,7 +209,7 @@ class UnitReader:
         for index, rules in alive:
             record = RawRecord(block.text(index), place(index), file.modified_ns)
             self._held.append((record, rules, source))
-            self._held_bytes += len(record.data)
+            self._held_bytes += len(record.data) + _RECORD_BYTES
         return sifted.plain
 
     def _read_held(self, decoder: Decoder) -> Iterator[Hit]:

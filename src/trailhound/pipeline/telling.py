@@ -1,4 +1,4 @@
-"""Rules that no needle holds back, told from a field or two that are read of every record.
+"""Rules that no needle holds back, told from a few fields that are read of every record.
 
 `not user.username startswith system:` can be searched for in no line, and all users of an hour
 are some dozens: so it is judged by their names, once each. The parser that proves a block hands
