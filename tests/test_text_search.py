@@ -35,7 +35,7 @@ from trailhound.pipeline.text_search import TextSearch
 from trailhound.rules.book import link
 from trailhound.rules.ir import AnyRun, Compare, Equals, Field, Keyword, Like, Regex, Rule, Text
 from trailhound.sources import SOURCES, auditd
-from trailhound.sources.auditd import assemble
+from trailhound.sources.auditd import assemble, skimming
 from trailhound.sources.contract import Likely, Searched, Skimming, TextGate
 from trailhound.sources.decode import Decoder
 
@@ -381,6 +381,21 @@ def test_what_is_foreseen_of_a_launch_is_what_its_event_holds() -> None:
 def test_what_is_foreseen_of_a_bent_launch_is_what_its_event_holds(recipe: list[Bent]) -> None:
     data = b"\n".join([bent("auditd", recipe), *lines_of("auditd")[:300]])
     _foreseen(data.decode(errors="ignore").replace("\0", "").encode())
+
+
+def test_a_call_that_repeats_who_made_it_is_looked_through_once() -> None:
+    call = (
+        b"type=SYSCALL msg=audit(1700000000.000:1): arch=c000003e syscall=59 success=yes exit=0 "
+        b"a0=1 a1=2 a2=3 a3=4 items=2"
+    )
+    who = b" ppid=1 pid=2 auid=3 uid=4 gid=0"
+    assert skimming._who_in(call + who * 30_000) is None
+    assert skimming._who_in(call + who * 30_000 + b' exe="/bin/x"') == {
+        "ppid": "1",
+        "auid": "3",
+        "uid": "4",
+        "exe": "/bin/x",
+    }
 
 
 def test_a_launch_that_no_rule_can_match_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
