@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import accumulate, islice, takewhile
-from time import process_time
+from time import thread_time
 from typing import TYPE_CHECKING, NamedTuple
 
 from trailhound.engine.gates import Candidate, Gate, is_short
@@ -72,10 +72,12 @@ _LARGEST_BYTES = 512 * 1024
 _SHORTEST_BYTES = 100
 """Lines that are shorter on average are no records of a format that is searched."""
 _STRAIN_S = 0.1
-"""What the parser may take for blocks of late, processor time; it needs a tenth of that. It begins
-anew behind each document that it leaves to `json` (`1e999`, half a character), so a block of
-nothing else takes it a thousand times as long. A block that takes a few milliseconds may be the
+"""What the parser may take for blocks of late, in processor time; it needs a tenth of that. It
+begins anew behind each document that it leaves to `json` (`1e999`, half a character), so a block
+of nothing else takes it a thousand times as long. A block that takes a few milliseconds may be the
 machine's fault, when its core is lent to others."""
+_STRAINS = 4
+"""More blocks than this have to take too long: one may have met Python collecting garbage."""
 _LATE_BLOCKS = 64
 """How many blocks are of late: what they took fades by this part with each that follows."""
 _NAN: Pattern = rb"[:\[, \t\r]-?(?:nan|inf|infinity)[ \t\r,}\]]"
@@ -634,14 +636,15 @@ class _Proof:
         if data[:1] != b"{" or len(data) > _LARGEST_BYTES:
             return None
         limit = len(data) // _SHORTEST_BYTES
-        begun = process_time()
+        begun = thread_time()
         try:
             parsed = self._parse(data, fields=self._pointers, format="lines")
             rows = list(islice(parsed, limit + 1))
         except (ValueError, RecursionError):
             return None
         finally:
-            self._spent_s += process_time() - begun - self._spent_s / _LATE_BLOCKS
+            taken_s = min(thread_time() - begun, _STRAIN_S / _STRAINS)
+            self._spent_s += taken_s - self._spent_s / _LATE_BLOCKS
             self.strained = self._spent_s > _STRAIN_S
         return None if self.strained or len(rows) > limit else rows
 
