@@ -114,8 +114,23 @@ def test_long_values_are_told_apart_and_not_kept_whole() -> None:
     names = [dict(f.group)["u"] for f in found]
     assert [f.event_count for f in found] == [3, 3]
     assert len(set(names)) == 2
-    assert {len(name) for name in names} == {1024}
+    assert {len(name) for name in names} == {1024 + 33}
     assert all(name.startswith("xxxx") for name in names)
+    # Who writes what such a value is shown as is somebody else.
+    documents += [event(t, "fail", u=names[0]) for t in range(3)]
+    assert [f.event_count for f in findings(plan_of(COUNT), documents)] == [3, 3, 3]
+
+
+def test_long_values_are_the_same_to_inner_and_outer_windows() -> None:
+    inner = COUNT.replace("group-by: [u]", "group-by: [ip], aliases: {ip: {fails: src}}")
+    outer = (
+        "{type: temporal_ordered, rules: [w0, works], group-by: [ip], timespan: 1m, "
+        "aliases: {ip: {w0: ip, works: dst}}}"
+    )
+    long = "x" * 5000
+    documents = [event(t, "fail", src=long) for t in range(3)] + [event(9, "ok", dst=long)]
+    found = [f for f in findings(plan_of(inner, outer), documents) if f.rule.title == "window 1"]
+    assert [(f.event_count, len(dict(f.group)["ip"])) for f in found] == [(2, 1024 + 33)]
 
 
 def test_the_timespan_includes_both_ends() -> None:

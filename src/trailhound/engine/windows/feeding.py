@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, product
-from typing import Any
+from typing import Any, TypeVar
 
 from trailhound.engine.output import Answered
 from trailhound.engine.plan import Plan
@@ -16,6 +16,8 @@ from trailhound.rules.ir import Sequence as Steps
 
 GROUPS_PER_EVENT = 16
 """An event with lists in its group fields counts in at most so many groups."""
+
+T = TypeVar("T", str, str | None)
 
 _TEXT_LIMIT = 1024
 """Whoever writes a log chooses how long its values are; groups and feeds are kept for a day."""
@@ -110,7 +112,7 @@ class Feeder:
                 onward = tuple(
                     [feed for outer in self._outer for feed in outer.feeds(event, completed, None)]
                 )
-            told = key, values, request, 0, onward, said
+            told = tuple(map(_bounded, key)), values, request, 0, onward, said
             # In a third of the time that the class takes for it.
             found.append(tuple.__new__(Feed, (time_ns, uid, position, index, *told)))
         return found
@@ -140,9 +142,8 @@ def _distinct(values: Sequence[Any]) -> Sequence[str | None]:
     if len(values) == 1:
         value = values[0]
         text = value if value.__class__ is str else text_of(value)
-        return (text if text is None else _bounded(text),)
-    texts = (text if text is None else _bounded(text) for text in map(text_of, values))
-    return tuple(dict.fromkeys(texts)) or (None,)
+        return (text,)
+    return tuple(dict.fromkeys(map(text_of, values))) or (None,)
 
 
 def _texts(values: Sequence[Any]) -> Iterator[str]:
@@ -152,9 +153,12 @@ def _texts(values: Sequence[Any]) -> Iterator[str]:
             yield _bounded(text)
 
 
-def _bounded(text: str) -> str:
-    """Return a text, or where it is very long its beginning and what tells it from all others."""
-    if len(text) <= _TEXT_LIMIT:
+def _bounded(text: T) -> T:
+    """Return a text, or where it is very long its beginning and what tells it from all others.
+
+    That is longer than any text that stays as it is, so none can be made to look like it.
+    """
+    if text is None or len(text) <= _TEXT_LIMIT:
         return text
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return f"{text[: _TEXT_LIMIT - len(digest) - 1]}…{digest}"
+    return f"{text[:_TEXT_LIMIT]}…{digest}"
