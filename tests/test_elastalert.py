@@ -15,6 +15,7 @@ from trailhound.dialects.elastalert.analysis import words_of
 from trailhound.engine.matching import match_event
 from trailhound.engine.plan import Plan, SourceShape, make_plan
 from trailhound.engine.windows.clock import Lateness
+from trailhound.engine.windows.contract import Feed
 from trailhound.engine.windows.feeding import feeds_of
 from trailhound.engine.windows.running import WindowState, finish, step
 from trailhound.engine.windows.streaming import Batch
@@ -55,7 +56,8 @@ def findings(text: str, documents: list[dict[str, Any]]) -> list[Finding]:
     return [finding for finding in found if finding.rule.uid not in silent]
 
 
-def stepped(plan: Plan, documents: list[dict[str, Any]]) -> list[Finding]:
+def fed_by(plan: Plan, documents: list[dict[str, Any]]) -> tuple[list[Event], list[Feed]]:
+    """The events of documents, and what they feed."""
     events = [event_of(document, number + 1) for number, document in enumerate(documents)]
     feeds = [
         feed._replace(at=number)
@@ -63,6 +65,11 @@ def stepped(plan: Plan, documents: list[dict[str, Any]]) -> list[Finding]:
         for hit in match_event(plan, event)
         for feed in feeds_of(plan, hit.rule, hit.event, hit.document)  # type: ignore[union-attr]
     ]
+    return events, feeds
+
+
+def stepped(plan: Plan, documents: list[dict[str, Any]]) -> list[Finding]:
+    events, feeds = fed_by(plan, documents)
     state = WindowState()
     found = list(step(plan, state, sorted(feeds), events.__getitem__))
     return [*found, *finish(plan, state, events.__getitem__)]
@@ -237,13 +244,7 @@ def test_groups_whose_alerts_are_gathered_are_forgotten(text: str) -> None:
     book = read(HEAD + text + "query_key: u\naggregation: {minutes: 5}\naggregation_key: u\n")
     plan = make_plan(link([book]).rules, [SourceShape("s", (Route(LogSource("test"), "v"),))])
     documents = [{"t": t, "u": str(t), "w": "1", "n": 1} for t in (*range(50), 9000)]
-    events = [event_of(document, number + 1) for number, document in enumerate(documents)]
-    feeds = [
-        feed._replace(at=number)
-        for number, event in enumerate(events)
-        for hit in match_event(plan, event)
-        for feed in feeds_of(plan, hit.rule, hit.event, hit.document)  # type: ignore[union-attr]
-    ]
+    events, feeds = fed_by(plan, documents)
     state = WindowState()
     list(step(plan, state, sorted(feeds), events.__getitem__))
     assert {key for _, key in state.groups.names()} == {("9000",)}

@@ -133,7 +133,7 @@ class Spool:
         """Yield the feeds of all groups that may say something, by event time and uid."""
         possible = self._chances.possible
         self._held.sort(key=_ORDER)
-        entries = self._numbered()
+        entries = _numbered(self._held, 0, _HELD)
         if self._runs:
             runs = [self._read(start, end) for start, end in self._runs]
             entries = heapq.merge(*runs, entries, key=_ORDER)
@@ -142,11 +142,6 @@ class Spool:
                 feed = _feed((*plain[:7], at, *plain[8:]))
                 if possible(feed):
                     yield feed
-
-    def _numbered(self) -> Iterator[_Numbered]:
-        for number, (time_ns, uid, place, kept, feeds) in enumerate(self._held):
-            at = kept * 3 + _ALONE if isinstance(kept, int) else number * 3 + _HELD
-            yield time_ns, uid, place, at, feeds
 
     def _written(self, event: Event) -> bytes:
         # To name classes and functions takes longer than to write down what an event says.
@@ -193,15 +188,19 @@ class Spool:
     def _read(self, start: int, end: int) -> Iterator[_Numbered]:
         while start < end:
             entries, size = self._entries_at(start)
-            for nth, (time_ns, uid, place, kept, feeds) in enumerate(entries, start * _READ_AHEAD):
-                at = kept * 3 + _ALONE if isinstance(kept, int) else nth * 3 + _IN_RUN
-                yield time_ns, uid, place, at, feeds
+            yield from _numbered(entries, start * _READ_AHEAD, _IN_RUN)
             start += size
 
     def _entries_at(self, start: int) -> tuple[list[Any], int]:
         """Return entries that were written together, and how many bytes they are."""
         data = self._at(start)
         return pickle.loads(data), _LENGTH_BYTES + len(data)  # noqa: S301 - as above
+
+
+def _numbered(entries: Iterable[_Entry], first: int, how: int) -> Iterator[_Numbered]:
+    for number, (time_ns, uid, place, kept, feeds) in enumerate(entries, first):
+        at = kept * 3 + _ALONE if isinstance(kept, int) else number * 3 + how
+        yield time_ns, uid, place, at, feeds
 
 
 def _plain(feed: Feed) -> tuple[Any, ...]:

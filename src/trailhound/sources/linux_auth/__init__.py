@@ -133,9 +133,9 @@ class _Reader:
             odd.append((_HEADER, found.odd))
         repeats = repeats_in(document)
         said = document.get("repeats", document)["message"]
-        times = min(repeats, _REPEATS_LIMIT, _REPEATED_CHARACTERS // (len(said) + 1))
+        times = max(1, min(repeats, _REPEATS_LIMIT, _REPEATED_CHARACTERS // (len(said) + 1)))
         if times < repeats:
-            odd.append((_REPEATS, f"{repeats} of them; {max(times, 1)} were counted"))
+            odd.append((_REPEATS, f"{repeats} of them; {times} were counted"))
         return [*_events(payload, document, moment, times), *_odd(payload, odd)]
 
     def _entry(self, payload: Payload, entry: Mapping[str, Any]) -> list[Event | ParseFailure]:
@@ -161,7 +161,7 @@ def _events(
     payload: Payload, document: dict[str, Any], moment: Moment, times: int
 ) -> Iterator[Event]:
     """Yield the event of a line; one for each time that it says its message came."""
-    for number in range(1, max(times, 1) + 1):
+    for number in range(1, times + 1):
         one = document if number == 1 else document | {"repeat": number}
         yield _event((payload.origin,), one, moment.notes, moment.time_ns)
 
