@@ -323,6 +323,7 @@ INNER = {
             event(115, "fail", u="a", v=3, n=0),
             event(120, "ok", u="a", v=3, n=0),
         ],
+        {"window 0"},
     ),
     # Silence of b, at 111 s, is of the same request as that of a, at 105 s. The outer window is
     # woken between, for nothing, when time has jumped to 113 s.
@@ -336,6 +337,7 @@ INNER = {
             event(107, "fail", u="b", v=1, n=0),
             event(113, "fail", u="a", v=0, n=0),
         ],
+        {"window 0", "window 1"},
     ),
     # Too little of a and of b is told for the same moment; between them a group is woken of which
     # nothing will ever be over.
@@ -348,18 +350,20 @@ INNER = {
             event(106, "fail", u="a", v=2, n=0),
             event(109, "fail", u="a", v=0, n=0),
         ],
+        {f"window {number}" for number in (0, 1, 3, 4, 5)},
     ),
 }
 
 
 @pytest.mark.parametrize("story", INNER)
 def test_inner_windows_tell_in_order_whatever_else_is_woken(story: str) -> None:
-    name, documents = INNER[story]
+    name, documents, titles = INNER[story]
     plan = PLANS[name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline, "REQUEST_SPAN_NS", 7 * SECOND)
         fed = of_requests(plan, documents)
         wanted = expected(plan, documents, fed)
+        assert {title for title, *_ in wanted} == titles
         for order in (fed, fed[::-1], fed[::2] + fed[1::2]):
             stream = Streamed(plan, 3600, documents)
             stream.step(order)
